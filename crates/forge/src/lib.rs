@@ -1,0 +1,1 @@
+//! Where changes are proposed: the forge trait and the local forge over bare git repositories.

@@ -1,0 +1,1 @@
+//! Leaves, Merkle tree, sequencer, signed checkpoints and their offline verifier.

@@ -1,0 +1,1 @@
+//! The nouns: typed ids, event, automation, run, task, step, change, evidence, campaign, budget.

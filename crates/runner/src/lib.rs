@@ -1,0 +1,1 @@
+//! Takes leased steps and carries them out.

@@ -1,0 +1,1 @@
+//! Makes and destroys environments. The only room with unsafe code.

@@ -1,0 +1,1 @@
+//! API, console, intake and dispatcher.

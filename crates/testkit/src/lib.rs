@@ -1,0 +1,1 @@
+//! Real test surroundings: fleet builder, fault injector, throw-away PostgreSQL.
