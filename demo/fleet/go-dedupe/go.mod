@@ -1,0 +1,3 @@
+module example.org/fleet/go-dedupe
+
+go 1.20

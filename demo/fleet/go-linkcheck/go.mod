@@ -1,0 +1,3 @@
+module example.org/fleet/go-linkcheck
+
+go 1.20

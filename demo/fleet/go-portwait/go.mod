@@ -1,0 +1,3 @@
+module example.org/fleet/go-portwait
+
+go 1.20

@@ -1,0 +1,3 @@
+module example.org/fleet/go-tailcut
+
+go 1.20

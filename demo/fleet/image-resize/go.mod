@@ -1,0 +1,3 @@
+module example.org/fleet/image-resize
+
+go 1.21

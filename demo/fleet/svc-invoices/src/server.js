@@ -1,0 +1,9 @@
+import { createServer } from "node:http";
+import * as service from "./index.js";
+
+const port = Number(process.env.PORT ?? 7410);
+
+createServer((request, response) => {
+  response.setHeader("content-type", "application/json");
+  response.end(JSON.stringify({ service: "svc-invoices", exports: Object.keys(service) }));
+}).listen(port);
