@@ -1,1 +1,34 @@
 //! Makes and destroys environments. The only room with unsafe code.
+//!
+//! An *environment* is a place where steps of a task execute: its own user, mounts, processes,
+//! network, limits, and a copy-on-write workspace at `/work`. A [`Supervisor`] makes them by clone,
+//! without exec; every environment proves its isolation by a self-test before
+//! [`Supervisor::create`] returns, and is killed if the proof fails.
+//!
+//! The program that uses this crate must begin its `main` with
+//! [`supervisor::run_if_requested`].
+
+mod client;
+mod error;
+mod identity;
+mod init;
+mod layer;
+mod message;
+mod report;
+mod spec;
+pub mod supervisor;
+#[expect(
+    unsafe_code,
+    reason = "the kernel's interface; every other module uses safe wrappers"
+)]
+mod sys;
+mod wire;
+
+pub use client::{Environment, Running, Supervisor, SupervisorOptions};
+pub use error::SandboxError;
+pub use identity::SANDBOX_UID;
+pub use layer::{prepare_base, remove_layer};
+pub use report::{IsolationLevel, IsolationReport, ProbeResult};
+pub use spec::{
+    DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, Limits, RootRecipe, Workspace,
+};

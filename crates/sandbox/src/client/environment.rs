@@ -1,0 +1,226 @@
+//! A handle on one environment.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::running::Running;
+use crate::error::SandboxError;
+use crate::message::{Exec, Order};
+use crate::report::IsolationReport;
+use crate::spec::ExecSpec;
+use crate::sys::{file, process, socket};
+
+/// Variables a step gets unless it is given its own.
+const DEFAULTS: [(&str, &str); 5] = [
+    (
+        "PATH",
+        "/nightcrew/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ),
+    ("HOME", "/home/agent"),
+    ("LANG", "C.UTF-8"),
+    ("TERM", "dumb"),
+    ("TMPDIR", "/tmp"),
+];
+
+/// An environment that passed its self-test. Dropping it destroys it.
+#[derive(Debug)]
+pub struct Environment {
+    link: Arc<Link>,
+    report: IsolationReport,
+}
+
+/// What an environment shares with the step running in it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: String,
+    pub(super) socket: OwnedFd,
+    pidfd: OwnedFd,
+    pub(super) state: Mutex<State>,
+}
+
+/// Which step is running.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Number of the step started last.
+    pub(super) step: u64,
+    pub(super) busy: bool,
+}
+
+impl Environment {
+    pub(super) fn new(
+        id: String,
+        socket: OwnedFd,
+        pidfd: OwnedFd,
+        report: IsolationReport,
+    ) -> Self {
+        Self {
+            link: Arc::new(Link {
+                id,
+                socket,
+                pidfd,
+                state: Mutex::default(),
+            }),
+            report,
+        }
+    }
+
+    pub(super) fn weaken(&mut self, sentence: &str) {
+        self.report.weaker.push(sentence.to_owned());
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.link.id
+    }
+
+    /// What is enforced, with the proof.
+    #[must_use]
+    pub fn report(&self) -> &IsolationReport {
+        &self.report
+    }
+
+    /// Starts a step. One runs at a time; it ends, with everything it started, before
+    /// [`Running::wait`] returns.
+    ///
+    /// # Errors
+    /// [`SandboxError::InvalidSpec`], [`SandboxError::Busy`], [`SandboxError::Gone`],
+    /// [`SandboxError::Talk`]. A program that cannot be found is not an error here but exit code
+    /// 127, as in a shell.
+    pub fn exec(&self, spec: ExecSpec) -> Result<Running, SandboxError> {
+        let ExecSpec {
+            argv,
+            env,
+            cwd,
+            stdin,
+            stdout,
+            stderr,
+            timeout,
+        } = spec;
+        let mut exec = Exec {
+            step: 0,
+            argv: argv
+                .into_iter()
+                .map(|word| text("argv", word))
+                .collect::<Result<_, _>>()?,
+            env: variables(env)?,
+            cwd: cwd.map(|cwd| text("cwd", cwd)).transpose()?,
+            stdin: stdin.is_some(),
+            timeout,
+        };
+        if exec.argv.first().is_none_or(|program| program.is_empty()) {
+            return Err(invalid("argv", "a program is needed"));
+        }
+        let mut fds = vec![stdout.as_fd(), stderr.as_fd()];
+        fds.extend(stdin.as_ref().map(AsFd::as_fd));
+        let mut state = self
+            .link
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.busy {
+            return Err(SandboxError::Busy {
+                id: self.link.id.clone(),
+            });
+        }
+        exec.step = state.step + 1;
+        self.link.order(&Order::Exec(exec), &fds)?;
+        state.step += 1;
+        state.busy = true;
+        Ok(Running::new(Arc::clone(&self.link), state.step))
+    }
+
+    /// Kills everything in the environment and returns when nothing of it is left. The layer stays.
+    ///
+    /// # Errors
+    /// [`SandboxError::Talk`] when the kernel refuses to.
+    pub fn destroy(self) -> Result<(), SandboxError> {
+        self.link.end()
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        let _ = self.link.end();
+    }
+}
+
+impl Link {
+    /// Kills the init, and with it the whole pid namespace; the kernel reports the init dead only
+    /// when all the others are.
+    fn end(&self) -> Result<(), SandboxError> {
+        let talk = |source| SandboxError::Talk {
+            id: self.id.clone(),
+            source,
+        };
+        if process::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL).map_err(talk)? {
+            while let [false] = process::poll([self.pidfd.as_fd()], None).map_err(talk)? {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn order(
+        &self,
+        order: &Order,
+        fds: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<(), SandboxError> {
+        let message = order.encode();
+        let result = if message.len() <= socket::MAX_INLINE {
+            socket::send(self.socket.as_fd(), &message, fds)
+        } else {
+            file::memory_file(&message).and_then(|file| {
+                let mut fds = fds.to_vec();
+                fds.push(file.as_fd());
+                socket::send(self.socket.as_fd(), &Order::ExecInFile.encode(), &fds)
+            })
+        };
+        result.map_err(|source| match source.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SandboxError::Gone {
+                id: self.id.clone(),
+            },
+            _ => SandboxError::Talk {
+                id: self.id.clone(),
+                source,
+            },
+        })
+    }
+}
+
+fn invalid(field: &'static str, reason: &str) -> SandboxError {
+    SandboxError::InvalidSpec {
+        field,
+        reason: reason.to_owned(),
+    }
+}
+
+fn text(field: &'static str, value: String) -> Result<CString, SandboxError> {
+    CString::new(value).map_err(|_| invalid(field, "it contains a NUL"))
+}
+
+/// `NAME=value` for each, with the defaults that were not given.
+fn variables(given: Vec<(String, String)>) -> Result<Vec<CString>, SandboxError> {
+    let names: HashSet<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
+    if names
+        .iter()
+        .any(|name| name.is_empty() || name.contains('='))
+    {
+        return Err(invalid("env", "a name is empty or contains `=`"));
+    }
+    let defaults = DEFAULTS
+        .iter()
+        .filter(|(name, _)| !names.contains(name))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>();
+    defaults
+        .into_iter()
+        .chain(
+            given
+                .into_iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        )
+        .map(|variable| text("env", variable))
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! A step under way.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::environment::Link;
+use crate::error::SandboxError;
+use crate::message::{Exited, Order, Reply};
+use crate::spec::{Exit, ExitStatus};
+use crate::sys::socket;
+
+/// A step that was started. Dropping it without waiting kills the step.
+#[derive(Debug)]
+pub struct Running {
+    link: Arc<Link>,
+    step: u64,
+    started: Instant,
+    exit: Mutex<Option<Exit>>,
+}
+
+impl Running {
+    pub(super) fn new(link: Arc<Link>, step: u64) -> Self {
+        Self {
+            link,
+            step,
+            started: Instant::now(),
+            exit: Mutex::new(None),
+        }
+    }
+
+    /// Waits for the end of the step. When this returns, no process of the step is left. May be
+    /// called again, and from several threads: all get the same answer.
+    ///
+    /// # Errors
+    /// [`SandboxError::Talk`] when the environment cannot be understood.
+    pub fn wait(&self) -> Result<Exit, SandboxError> {
+        let mut exit = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(exit) = &*exit {
+            return Ok(exit.clone());
+        }
+        let ended = self.receive()?;
+        self.link
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .busy = false;
+        *exit = Some(ended.clone());
+        Ok(ended)
+    }
+
+    fn receive(&self) -> Result<Exit, SandboxError> {
+        let talk = |source| SandboxError::Talk {
+            id: self.link.id.clone(),
+            source,
+        };
+        let mut buffer = [0; 256];
+        loop {
+            let received = socket::receive(self.link.socket.as_fd(), &mut buffer).map_err(talk)?;
+            let Some((length, _)) = received else {
+                return Ok(self.gone());
+            };
+            if let Ok(Reply::Exited(exited)) = Reply::decode(&buffer[..length])
+                && exited.step == self.step
+            {
+                return Ok(understood(&exited));
+            }
+        }
+    }
+
+    fn gone(&self) -> Exit {
+        Exit {
+            status: ExitStatus::EnvironmentGone,
+            wall: self.started.elapsed(),
+            user: Duration::ZERO,
+            system: Duration::ZERO,
+            max_rss_kib: 0,
+        }
+    }
+
+    /// Kills the step and everything it started; [`wait`](Self::wait) then reports signal 9. A step
+    /// that has ended stays ended.
+    ///
+    /// # Errors
+    /// [`SandboxError::Talk`]; an environment that is gone has no step left to kill.
+    pub fn kill(&self) -> Result<(), SandboxError> {
+        match self.link.order(&Order::Kill(self.step), &[]) {
+            Err(SandboxError::Gone { .. }) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let waited = self
+            .exit
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        if !waited {
+            let _ = self.kill();
+            let _ = self.wait();
+        }
+    }
+}
+
+fn understood(exited: &Exited) -> Exit {
+    let status = match exited.kind {
+        0 => ExitStatus::Code(exited.value),
+        1 => ExitStatus::Signal(exited.value),
+        _ => ExitStatus::TimedOut,
+    };
+    Exit {
+        status,
+        wall: exited.wall,
+        user: exited.user,
+        system: exited.system,
+        max_rss_kib: exited.max_rss_kib,
+    }
+}

@@ -1,0 +1,224 @@
+//! Namespaces and mounts of one environment, made by its init from inside.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use crate::message::{Create, Failure, OVERLAY_STAGE, Stage};
+use crate::spec::DEFAULT_HOSTNAME;
+use crate::sys::{c_path, creds, file, mount, net, process};
+
+/// Namespaces the init makes itself; user and pid it was born into.
+const NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Files of /proc hidden behind an empty one. The kernel refuses them to an environment's user in
+/// any case; this keeps them out of sight too.
+const MASKED: &[&CStr] = &[
+    c"proc/kcore",
+    c"proc/keys",
+    c"proc/key-users",
+    c"proc/sysrq-trigger",
+    c"proc/timer_list",
+    c"proc/kmsg",
+];
+
+const HIDDEN: u64 = libc::MOUNT_ATTR_RDONLY
+    | libc::MOUNT_ATTR_NOSUID
+    | libc::MOUNT_ATTR_NODEV
+    | libc::MOUNT_ATTR_NOEXEC;
+const SHOWN_READ_ONLY: u64 =
+    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const SHOWN_WRITABLE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+
+/// Host folders, opened while the init still has the supervisor's eyes.
+struct Sources {
+    base: Option<OwnedFd>,
+    upper: OwnedFd,
+    work: OwnedFd,
+    inputs: Option<OwnedFd>,
+    outputs: Option<OwnedFd>,
+    program: Option<OwnedFd>,
+}
+
+/// Builds the environment around this process and returns the names of the layers in force.
+pub(super) fn build(
+    request: &Create,
+    template: &CStr,
+    mapped: &OwnedFd,
+) -> Result<Vec<String>, Failure> {
+    process::unshare(NAMESPACES).stage("make namespaces")?;
+    let sources = Sources::open(request)?;
+    wait_for_map(mapped)?;
+    creds::become_inner_root().stage("become the environment's user")?;
+    creds::new_keyring();
+    // A tree inherited from another user's namespace is locked as a whole; a bind of it is ours.
+    mount::bind(template, template, true).stage("bind the root")?;
+    file::enter(template).stage("enter the root")?;
+    scratch(request.limits.tmp_bytes)?;
+    process_files()?;
+    let overlay = workspace(&sources)?;
+    exchange(&sources)?;
+    host_name(&request.hostname)?;
+    net::bring_up_loopback().stage("bring up loopback")?;
+    mount::pivot_here().stage("leave the host's root")?;
+    file::enter(c"/work").stage("enter /work")?;
+    file::set_umask(0o022);
+    let names = ["user", "mount", "pid", "net", "ipc", "uts", "cgroup"];
+    Ok(names
+        .into_iter()
+        .chain(overlay.then_some("overlay"))
+        .map(str::to_owned)
+        .collect())
+}
+
+impl Sources {
+    fn open(request: &Create) -> Result<Self, Failure> {
+        let optional = |path: Option<&Path>, flags| path.map(|path| open(path, flags)).transpose();
+        Ok(Self {
+            base: optional(request.base.as_deref(), libc::O_DIRECTORY)?,
+            upper: open(&request.upper, libc::O_DIRECTORY)?,
+            work: open(&request.work, libc::O_DIRECTORY)?,
+            inputs: optional(request.inputs.as_deref(), libc::O_DIRECTORY)?,
+            outputs: optional(request.outputs.as_deref(), libc::O_DIRECTORY)?,
+            program: optional(request.program.as_deref(), 0)?,
+        })
+    }
+}
+
+fn open(path: &Path, flags: i32) -> Result<OwnedFd, Failure> {
+    let stage = format!("open {}", path.display());
+    file::open(&c_path(path).stage(&stage)?, libc::O_PATH | flags).stage(&stage)
+}
+
+/// The supervisor closes its end when it has written the map.
+fn wait_for_map(mapped: &OwnedFd) -> Result<(), Failure> {
+    use std::io::Read;
+    let pipe = mapped.try_clone().stage("wait for the user map")?;
+    std::fs::File::from(pipe)
+        .read(&mut [0; 1])
+        .stage("wait for the user map")
+        .map(drop)
+}
+
+/// The path by which an open folder can be mounted, free of characters that mount options mean.
+fn by_number(fd: &OwnedFd) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+/// One memory file system, bounded, behind all scratch folders.
+fn scratch(bytes: u64) -> Result<(), Failure> {
+    let stage = "mount scratch space";
+    // A node costs memory too: as many as there are 4 KiB pages, so that neither can run away.
+    let options = format!(
+        "mode=755,size={bytes},nr_inodes={}",
+        (bytes / 4096).max(1024)
+    );
+    let options = CString::new(options).unwrap_or_default();
+    mount::mount(
+        c"scratch",
+        c"run",
+        Some(c"tmpfs"),
+        mount::PLAIN,
+        Some(&options),
+    )
+    .stage(stage)?;
+    for (from, to, mode) in [
+        (c"run/tmp", c"tmp", 0o1777),
+        (c"run/shm", c"dev/shm", 0o1777),
+        (c"run/home", c"home/agent", 0o755),
+    ] {
+        file::make_folder(from, mode).stage(stage)?;
+        mount::bind(from, to, false).stage(stage)?;
+    }
+    Ok(())
+}
+
+/// /proc of the environment's own processes, read-only where it speaks for the kernel.
+fn process_files() -> Result<(), Failure> {
+    let flags = mount::PLAIN | libc::MS_NOEXEC;
+    mount::mount(c"proc", c"proc", Some(c"proc"), flags, None).stage("mount /proc")?;
+    // No user namespace below this one, so nobody inside regains capabilities.
+    file::write_once(c"proc/sys/user/max_user_namespaces", b"0").stage("forbid user namespaces")?;
+    for path in MASKED {
+        match mount::bind(c"mnt/empty", path, false) {
+            // Not on every kernel.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            result => result.stage("mask a file of /proc")?,
+        }
+    }
+    mount::bind(c"proc/sys", c"proc/sys", false).stage("bind /proc/sys")?;
+    mount::set_attributes(c"proc/sys", HIDDEN, false).stage("make /proc/sys read-only")
+}
+
+/// The workspace; whether it is an overlay.
+fn workspace(sources: &Sources) -> Result<bool, Failure> {
+    let Some(base) = &sources.base else {
+        mount::bind(&by_number(&sources.upper), c"work", false).stage("mount the workspace")?;
+        mount::set_attributes(c"work", SHOWN_WRITABLE, false).stage("restrict the workspace")?;
+        return Ok(false);
+    };
+    // userxattr: the form user namespaces may use. volatile: unmounting must not sync the host's
+    // whole file system.
+    let options = format!(
+        "lowerdir=/proc/self/fd/{},upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{},userxattr,volatile",
+        base.as_raw_fd(),
+        sources.upper.as_raw_fd(),
+        sources.work.as_raw_fd()
+    );
+    let options = CString::new(options).unwrap_or_default();
+    mount::mount(
+        c"workspace",
+        c"work",
+        Some(c"overlay"),
+        mount::PLAIN,
+        Some(&options),
+    )
+    .stage(OVERLAY_STAGE)?;
+    Ok(true)
+}
+
+/// What goes in and out.
+fn exchange(sources: &Sources) -> Result<(), Failure> {
+    for (source, target, attributes) in [
+        (&sources.inputs, c"nightcrew/in", SHOWN_READ_ONLY),
+        (&sources.outputs, c"nightcrew/out", SHOWN_WRITABLE),
+        (
+            &sources.program,
+            c"nightcrew/bin/nightcrew",
+            SHOWN_READ_ONLY,
+        ),
+    ] {
+        if let Some(source) = source {
+            let stage = "bind inputs, outputs and program";
+            mount::bind(&by_number(source), target, false).stage(stage)?;
+            mount::set_attributes(target, attributes, false).stage(stage)?;
+        }
+    }
+    Ok(())
+}
+
+fn host_name(name: &str) -> Result<(), Failure> {
+    let stage = "set the host name";
+    creds::set_host_name(name).stage(stage)?;
+    if name == DEFAULT_HOSTNAME {
+        return Ok(());
+    }
+    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n");
+    for (content, from, to) in [
+        (hosts, c"run/hosts", c"etc/hosts"),
+        (format!("{name}\n"), c"run/hostname", c"etc/hostname"),
+    ] {
+        use std::io::Write;
+        let file = file::open(from, libc::O_WRONLY | libc::O_CREAT).stage(stage)?;
+        std::fs::File::from(file)
+            .write_all(content.as_bytes())
+            .stage(stage)?;
+        mount::bind(from, to, false).stage(stage)?;
+        mount::set_attributes(to, SHOWN_READ_ONLY, false).stage(stage)?;
+    }
+    Ok(())
+}

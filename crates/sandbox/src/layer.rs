@@ -1,0 +1,102 @@
+//! Workspaces on the host's side: preparing, copying and removing what overlays are made of.
+
+mod copy;
+mod remove;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, lchown};
+use std::path::{Path, PathBuf};
+
+pub(crate) use copy::copy_into;
+pub use remove::remove_layer;
+
+use crate::error::SandboxError;
+use crate::identity;
+
+/// The folders of a layer, ready to be mounted.
+pub(crate) struct Layer {
+    /// What environments wrote, and the workspace itself when nothing is underneath.
+    pub(crate) upper: PathBuf,
+    /// The overlay's own working space; of no interest between two mounts.
+    pub(crate) work: PathBuf,
+}
+
+/// Makes the folders of a layer, or takes up those of an earlier environment.
+pub(crate) fn prepare(layer: &Path) -> Result<Layer, SandboxError> {
+    let error = |source| SandboxError::Path {
+        action: "prepare",
+        path: layer.to_owned(),
+        source,
+    };
+    if !layer.is_dir() {
+        fs::create_dir_all(layer).map_err(error)?;
+    }
+    let folders = Layer {
+        upper: layer.join("upper"),
+        work: layer.join("work"),
+    };
+    make(&folders.upper).map_err(error)?;
+    if !make(&folders.work).map_err(error)? {
+        // A marker in here would make the kernel refuse a volatile overlay a second time. Whether
+        // the layer is whole is ours to know: it is, unless the machine itself went down.
+        remove::remove_tree(&folders.work).map_err(error)?;
+        make(&folders.work).map_err(error)?;
+    }
+    Ok(folders)
+}
+
+/// Makes a folder for the environment's user; false when there was one.
+fn make(path: &Path) -> io::Result<bool> {
+    match fs::DirBuilder::new().mode(0o755).create(path) {
+        Ok(()) => give(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives one path to the environment's user, where that is another than ours. Follows no link.
+pub(crate) fn give(path: &Path) -> io::Result<()> {
+    let identity = identity::current();
+    if identity.foreign {
+        lchown(path, Some(identity.uid), Some(identity.gid))?;
+    }
+    Ok(())
+}
+
+/// Makes a tree usable as [`Workspace::base`](crate::Workspace::base).
+///
+/// As root this gives every file to the environments' user (one `lchown` each, no link followed),
+/// so that steps can read what is private to the owner and change what they copy up. For an
+/// ordinary user, who is the environments' user, there is nothing to do. Call it once per tree,
+/// before the first environment uses it.
+///
+/// # Errors
+/// [`SandboxError::Path`] naming the file that could not be given.
+pub fn prepare_base(path: &Path) -> Result<(), SandboxError> {
+    if !identity::current().foreign {
+        return Ok(());
+    }
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let error = |source| SandboxError::Path {
+            action: "prepare",
+            path: folder.clone(),
+            source,
+        };
+        give(&folder).map_err(error)?;
+        for entry in fs::read_dir(&folder).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            if entry.file_type().map_err(error)?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                give(&entry.path()).map_err(|source| SandboxError::Path {
+                    action: "prepare",
+                    path: entry.path(),
+                    source,
+                })?;
+            }
+        }
+    }
+    Ok(())
+}

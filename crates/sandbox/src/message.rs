@@ -1,0 +1,311 @@
+//! The messages themselves. Client to supervisor: [`Create`]. Environment to client: [`Reply`].
+//! Client to environment: [`Order`].
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::report::ProbeResult;
+use crate::spec::Limits;
+use crate::wire::{Malformed, Reader, Writer};
+
+/// Everything the supervisor and the new init need to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Create {
+    pub(crate) id: String,
+    pub(crate) hostname: String,
+    /// Lower tree; absent when `/work` is `upper` itself.
+    pub(crate) base: Option<PathBuf>,
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
+    pub(crate) inputs: Option<PathBuf>,
+    pub(crate) outputs: Option<PathBuf>,
+    pub(crate) program: Option<PathBuf>,
+    /// Read-only folders in addition to the host's standard ones.
+    pub(crate) extra: Vec<PathBuf>,
+    /// Host paths the self-test must not find.
+    pub(crate) hidden: Vec<PathBuf>,
+    pub(crate) limits: Limits,
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes.to_vec()))
+}
+
+fn raw(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Create {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.bytes(self.id.as_bytes()).bytes(self.hostname.as_bytes());
+        to.optional_bytes(self.base.as_deref().map(raw));
+        to.bytes(raw(&self.upper)).bytes(raw(&self.work));
+        for optional in [&self.inputs, &self.outputs, &self.program] {
+            to.optional_bytes(optional.as_deref().map(raw));
+        }
+        for list in [&self.extra, &self.hidden] {
+            to.number(list.len() as u64);
+            for item in list {
+                to.bytes(raw(item));
+            }
+        }
+        let limits = &self.limits;
+        to.number(limits.open_files)
+            .number(limits.processes)
+            .number(limits.file_size);
+        to.optional_number(limits.address_space)
+            .optional_number(limits.cpu_seconds);
+        to.number(limits.tmp_bytes).number(nanoseconds(limits.wall));
+        to.finish()
+    }
+
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(message);
+        Ok(Self {
+            id: from.text()?,
+            hostname: from.text()?,
+            base: from.optional_bytes()?.map(path),
+            upper: path(from.bytes()?),
+            work: path(from.bytes()?),
+            inputs: from.optional_bytes()?.map(path),
+            outputs: from.optional_bytes()?.map(path),
+            program: from.optional_bytes()?.map(path),
+            extra: paths(&mut from)?,
+            hidden: paths(&mut from)?,
+            limits: Limits {
+                open_files: from.number()?,
+                processes: from.number()?,
+                file_size: from.number()?,
+                address_space: from.optional_number()?,
+                cpu_seconds: from.optional_number()?,
+                tmp_bytes: from.number()?,
+                wall: Duration::from_nanos(from.number()?),
+            },
+        })
+    }
+}
+
+fn paths(from: &mut Reader<'_>) -> Result<Vec<PathBuf>, Malformed> {
+    (0..from.number()?)
+        .map(|_| from.bytes().map(path))
+        .collect()
+}
+
+/// A stage of the set-up that the kernel refused.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) stage: String,
+    pub(crate) errno: i32,
+}
+
+/// Names the stage an I/O error happened in.
+pub(crate) trait Stage<T> {
+    fn stage(self, stage: &str) -> Result<T, Failure>;
+}
+
+impl<T> Stage<T> for io::Result<T> {
+    fn stage(self, stage: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            stage: stage.to_owned(),
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })
+    }
+}
+
+/// Stage name of the overlay mount, on which the client falls back to copying.
+pub(crate) const OVERLAY_STAGE: &str = "mount the workspace as an overlay";
+
+/// What an environment tells its client.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Set-up done; carries a pidfd of the init. The self-test may still have failed.
+    Ready {
+        layers: Vec<String>,
+        self_test: Vec<ProbeResult>,
+        weaker: Vec<String>,
+    },
+    /// Set-up refused.
+    Failed(Failure),
+    /// The step of this number has ended and nothing of it is left.
+    Exited(Exited),
+}
+
+/// The end of a step, as the init saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Exited {
+    pub(crate) step: u64,
+    /// 0 exited, 1 killed by a signal, 2 timed out.
+    pub(crate) kind: u8,
+    /// Code or signal.
+    pub(crate) value: i32,
+    pub(crate) wall: Duration,
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+    pub(crate) max_rss_kib: u64,
+}
+
+impl Reply {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        match self {
+            Self::Ready {
+                layers,
+                self_test,
+                weaker,
+            } => {
+                to.byte(0);
+                for list in [layers, weaker] {
+                    to.number(list.len() as u64);
+                    for item in list {
+                        to.bytes(item.as_bytes());
+                    }
+                }
+                to.number(self_test.len() as u64);
+                for probe in self_test {
+                    to.bytes(probe.name.as_bytes());
+                    to.byte(u8::from(probe.passed))
+                        .bytes(probe.detail.as_bytes());
+                }
+            }
+            Self::Failed(failure) => {
+                to.byte(1)
+                    .bytes(failure.stage.as_bytes())
+                    .number(failure.errno as u64);
+            }
+            Self::Exited(exited) => {
+                to.byte(2).number(exited.step).byte(exited.kind);
+                to.number(u64::from(exited.value as u32))
+                    .number(nanoseconds(exited.wall));
+                to.number(nanoseconds(exited.user))
+                    .number(nanoseconds(exited.system));
+                to.number(exited.max_rss_kib);
+            }
+        }
+        to.finish()
+    }
+
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(message);
+        match from.byte()? {
+            0 => {
+                let layers = texts(&mut from)?;
+                let weaker = texts(&mut from)?;
+                let self_test = (0..from.number()?)
+                    .map(|_| {
+                        Ok(ProbeResult {
+                            name: from.text()?,
+                            passed: from.byte()? == 1,
+                            detail: from.text()?,
+                        })
+                    })
+                    .collect::<Result<_, Malformed>>()?;
+                Ok(Self::Ready {
+                    layers,
+                    self_test,
+                    weaker,
+                })
+            }
+            1 => Ok(Self::Failed(Failure {
+                stage: from.text()?,
+                errno: from.number()? as i32,
+            })),
+            2 => Ok(Self::Exited(Exited {
+                step: from.number()?,
+                kind: from.byte()?,
+                value: from.number()? as u32 as i32,
+                wall: Duration::from_nanos(from.number()?),
+                user: Duration::from_nanos(from.number()?),
+                system: Duration::from_nanos(from.number()?),
+                max_rss_kib: from.number()?,
+            })),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+fn texts(from: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
+    (0..from.number()?).map(|_| from.text()).collect()
+}
+
+/// What a client tells an environment.
+pub(crate) enum Order {
+    /// Run a step. Carries stdout, stderr and, when `stdin`, stdin.
+    Exec(Exec),
+    /// The same, but the message is in the memory file that is the last descriptor.
+    ExecInFile,
+    /// Kill the step of this number if it still runs.
+    Kill(u64),
+}
+
+/// A step to run.
+pub(crate) struct Exec {
+    pub(crate) step: u64,
+    pub(crate) argv: Vec<CString>,
+    /// `NAME=value` each.
+    pub(crate) env: Vec<CString>,
+    pub(crate) cwd: Option<CString>,
+    pub(crate) stdin: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Order {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        match self {
+            Self::Exec(exec) => {
+                to.byte(0).number(exec.step);
+                for list in [&exec.argv, &exec.env] {
+                    to.number(list.len() as u64);
+                    for item in list {
+                        to.bytes(item.as_bytes());
+                    }
+                }
+                to.optional_bytes(exec.cwd.as_deref().map(std::ffi::CStr::to_bytes));
+                to.byte(u8::from(exec.stdin));
+                to.optional_number(exec.timeout.map(nanoseconds));
+            }
+            Self::ExecInFile => {
+                to.byte(1);
+            }
+            Self::Kill(step) => {
+                to.byte(2).number(*step);
+            }
+        }
+        to.finish()
+    }
+
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(message);
+        match from.byte()? {
+            0 => Ok(Self::Exec(Exec {
+                step: from.number()?,
+                argv: c_strings(&mut from)?,
+                env: c_strings(&mut from)?,
+                cwd: from.optional_bytes()?.map(c_string).transpose()?,
+                stdin: from.byte()? == 1,
+                timeout: from.optional_number()?.map(Duration::from_nanos),
+            })),
+            1 => Ok(Self::ExecInFile),
+            2 => Ok(Self::Kill(from.number()?)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Malformed> {
+    CString::new(bytes).map_err(|_| Malformed)
+}
+
+fn c_strings(from: &mut Reader<'_>) -> Result<Vec<CString>, Malformed> {
+    (0..from.number()?)
+        .map(|_| from.bytes().and_then(c_string))
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! What a caller asks for: the environment, its workspace, its limits, and the steps in it.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An environment to make.
+#[derive(Clone, Debug)]
+pub struct EnvironmentSpec {
+    /// Names the environment in process lists and errors: 1 to 128 of `A-Z a-z 0-9 . _ : -`.
+    pub id: String,
+    /// What is mounted at `/work`, where steps start.
+    pub workspace: Workspace,
+    /// A folder of the host shown read-only at `/nightcrew/in`. The environment's user must be
+    /// able to read it: see [`prepare_base`](crate::prepare_base).
+    pub inputs: Option<PathBuf>,
+    /// A folder of the host shown writable at `/nightcrew/out`. As root, the folder itself (not
+    /// what is in it) is given to the environment's user.
+    pub outputs: Option<PathBuf>,
+    /// The running `nightcrew` executable, shown at `/nightcrew/bin/nightcrew` and first in PATH.
+    pub program: Option<PathBuf>,
+    /// Where everything else comes from.
+    pub root: RootRecipe,
+    /// What the environment may use.
+    pub limits: Limits,
+    /// Host name inside: 1 to 63 of `a-z 0-9 -`.
+    pub hostname: String,
+}
+
+impl EnvironmentSpec {
+    /// An environment with this name and workspace and defaults for the rest.
+    #[must_use]
+    pub fn new(id: impl Into<String>, workspace: Workspace) -> Self {
+        Self {
+            id: id.into(),
+            workspace,
+            inputs: None,
+            outputs: None,
+            program: None,
+            root: RootRecipe::default(),
+            limits: Limits::default(),
+            hostname: DEFAULT_HOSTNAME.to_owned(),
+        }
+    }
+}
+
+/// Host name of an environment unless the spec says otherwise.
+pub const DEFAULT_HOSTNAME: &str = "environment";
+
+/// The tree at `/work`.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// The tree underneath, never written; many environments may share it. Absent: an empty tree.
+    pub base: Option<PathBuf>,
+    /// The folder that receives everything the environment writes. Made if absent; if it has
+    /// content from an earlier environment over the same base, the new one resumes from it.
+    ///
+    /// Writes are not forced to disk (the overlay is mounted `volatile`): a layer outlives any
+    /// crash of this program, but not a crash of the machine.
+    pub layer: PathBuf,
+}
+
+/// The root of an environment when it is made from the host's: an allow-list, never the host's `/`.
+///
+/// `/usr` is shown read-only; `/bin`, `/sbin` and `/lib*` are as on the host; of `/etc` only a fixed
+/// list of public files is copied, and account files are generated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RootRecipe {
+    /// Further folders of the host (toolchains), shown read-only under the same path. A folder that
+    /// does not exist is an error.
+    pub extra: Vec<PathBuf>,
+}
+
+/// What an environment may use. Per-process limits hold for each process of each step.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open files per process.
+    pub open_files: u64,
+    /// Processes and threads in the environment, its init included.
+    pub processes: u64,
+    /// Largest file a process may write, in bytes.
+    pub file_size: u64,
+    /// Address space per process, in bytes.
+    pub address_space: Option<u64>,
+    /// CPU time per process, in seconds.
+    pub cpu_seconds: Option<u64>,
+    /// Bytes that `/tmp`, `/home/agent`, `/dev/shm` and `/run` hold together.
+    pub tmp_bytes: u64,
+    /// Life of the whole environment; it is killed when this is over.
+    pub wall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_files: 4096,
+            processes: 512,
+            file_size: 4 << 30,
+            address_space: None,
+            cpu_seconds: None,
+            tmp_bytes: 512 << 20,
+            wall: Duration::from_hours(1),
+        }
+    }
+}
+
+/// A program to run in an environment.
+#[derive(Debug)]
+pub struct ExecSpec {
+    /// The program and its arguments. Without a slash, the program is looked up in PATH.
+    pub argv: Vec<String>,
+    /// The complete environment; nothing is inherited. PATH, HOME, LANG, TERM and TMPDIR have
+    /// defaults.
+    pub env: Vec<(String, String)>,
+    /// Where it starts; `/work` when absent.
+    pub cwd: Option<String>,
+    /// Standard input; empty when absent.
+    pub stdin: Option<OwnedFd>,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+    /// When over, the step and everything it started is killed.
+    pub timeout: Option<Duration>,
+}
+
+/// How a step ended and what it used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// From start to end.
+    pub wall: Duration,
+    /// CPU time in programs, over all processes of the step.
+    pub user: Duration,
+    /// CPU time in the kernel, over all processes of the step.
+    pub system: Duration,
+    /// Largest resident memory of a single process, in KiB.
+    pub max_rss_kib: u64,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code. 127: program not found, 126: not executable, 125: the step could
+    /// not be set up; a message is on its standard error.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// Its timeout, or the life of the environment, was over.
+    TimedOut,
+    /// The environment was destroyed under it.
+    EnvironmentGone,
+}

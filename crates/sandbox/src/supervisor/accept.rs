@@ -1,0 +1,62 @@
+//! Making one environment: clone its init, map its user, let it go.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::Workshop;
+use crate::init;
+use crate::message::{Create, Failure, Reply, Stage};
+use crate::sys::process::{self, Forked};
+use crate::sys::{file, socket};
+
+/// Makes the environment a message asks for; `link` is the socket its client holds the other end of.
+pub(super) fn accept(workshop: &mut Workshop, message: &[u8], link: OwnedFd) {
+    if let Err(failure) = make(workshop, message, &link) {
+        // A client that is gone has no use for the reason.
+        let _ = socket::send(link.as_fd(), &Reply::Failed(failure).encode(), &[]);
+    }
+}
+
+fn make(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) -> Result<(), Failure> {
+    let request = Create::decode(message).map_err(|_| Failure {
+        stage: "read the request".to_owned(),
+        errno: libc::EBADMSG,
+    })?;
+    let template = workshop.template(&request)?;
+    let (mapped, map_now) = file::pipe().stage("make a pipe")?;
+    // Only what needs this process; the init makes its other namespaces itself, in parallel.
+    let flags = (libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64;
+    match process::clone_with(flags).stage("make a user and a pid namespace")? {
+        Forked::Child => {
+            drop(map_now);
+            init::main(workshop, &request, &template, link, &mapped)
+        }
+        Forked::Parent(pid) => {
+            drop(mapped);
+            let result = map_user(workshop, pid);
+            if result.is_err() {
+                let _ = process::kill(pid, libc::SIGKILL);
+            }
+            // Closing the pipe is the signal; without a map the init cannot become user 0.
+            drop(map_now);
+            result
+        }
+    }
+}
+
+/// Gives the init of a new environment its one user and one group.
+fn map_user(workshop: &Workshop, pid: i32) -> Result<(), Failure> {
+    // In a user namespace of our own the identity is its user 0 already.
+    let (uid, gid) = if workshop.identity.foreign {
+        (workshop.identity.uid, workshop.identity.gid)
+    } else {
+        (0, 0)
+    };
+    let write = |name: &str, content: &str| {
+        let path = CString::new(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        file::write_once(&path, content.as_bytes()).stage(&format!("write {name}"))
+    };
+    write("setgroups", "deny")?;
+    write("gid_map", &format!("0 {gid} 1"))?;
+    write("uid_map", &format!("0 {uid} 1"))
+}

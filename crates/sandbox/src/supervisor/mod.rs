@@ -1,0 +1,196 @@
+//! The supervisor: a single-threaded process that clones environments.
+//!
+//! It is this same program, executed again before any thread or async runtime starts. That keeps it
+//! small (a clone copies its page tables), keeps fork safe, and lets the server itself hold no
+//! privilege. It knows nothing of steps: each environment talks to its client directly.
+//!
+//! It ends when its client's end of the socket closes, and with it every environment, because each
+//! init has asked to die with it. (It does not ask to die with its parent: the kernel would take
+//! that to mean the thread that happened to start it.)
+
+mod accept;
+mod template;
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use crate::identity;
+use crate::message::{Create, Failure, Stage};
+use crate::sys::seccomp::Filter;
+use crate::sys::{creds, file, mount, net, process, socket};
+use crate::wire::Writer;
+
+/// First argument that turns this program into a supervisor.
+pub(crate) const ARGUMENT: &str = "__supervisor";
+/// The descriptor number at which the supervisor finds its socket.
+pub(crate) const SOCKET_FD: i32 = 3;
+
+/// What every new environment is made from.
+pub(crate) struct Workshop {
+    /// System call filter, compiled once.
+    pub(crate) filter: Filter,
+    /// Host user and group that user 0 of an environment is.
+    pub(crate) identity: identity::Identity,
+    /// Readable end of a pipe whose other end only the supervisor holds: closed means it is dead.
+    pub(crate) alive: OwnedFd,
+    /// This process, as the host numbers it.
+    pub(crate) process_id: i32,
+    /// Bait of the self-test: nothing inside may reach these.
+    pub(crate) bait: Bait,
+    /// Assembled roots by recipe.
+    templates: HashMap<Vec<PathBuf>, CString>,
+}
+
+/// Listening sockets of the host that an environment must not reach.
+pub(crate) struct Bait {
+    /// A port of the host's loopback, when it has one.
+    pub(crate) port: Option<u16>,
+    /// An abstract unix socket.
+    pub(crate) name: Vec<u8>,
+    _tcp: Option<TcpListener>,
+    _unix: OwnedFd,
+}
+
+/// Runs the supervisor and exits if this process was started as one; otherwise returns at once.
+///
+/// Call it first thing in `main`, before any thread exists.
+#[expect(
+    clippy::exit,
+    reason = "this is the main function of the supervisor process"
+)]
+pub fn run_if_requested() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_none_or(|argument| argument != ARGUMENT) {
+        return;
+    }
+    let number = arguments
+        .next()
+        .and_then(|number| number.to_str()?.parse().ok());
+    let Some(Ok(socket)) = number.map(file::adopt) else {
+        std::process::exit(64);
+    };
+    std::process::exit(run(&socket));
+}
+
+fn run(socket: &OwnedFd) -> i32 {
+    let (mut workshop, children, _alive) = match prepare() {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            let _ = socket::send(socket.as_fd(), &hello(Some(&failure)), &[]);
+            return 1;
+        }
+    };
+    if socket::send(socket.as_fd(), &hello(None), &[]).is_err() {
+        return 0;
+    }
+    let mut buffer = vec![0; socket::MAX_INLINE];
+    loop {
+        let Ok([request, ended]) = process::poll([socket.as_fd(), children.as_fd()], None) else {
+            return 1;
+        };
+        if ended {
+            reap(&children);
+        }
+        if request {
+            match socket::receive(socket.as_fd(), &mut buffer) {
+                Ok(Some((length, fds))) => {
+                    if let Some(link) = fds.into_iter().next() {
+                        accept::accept(&mut workshop, &buffer[..length], link);
+                    }
+                }
+                // A message too large: its descriptors are closed, so its sender learns of it.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Ok(None) | Err(_) => return 0,
+            }
+        }
+    }
+}
+
+/// The first message to the client: an empty failure means ready.
+fn hello(failure: Option<&Failure>) -> Vec<u8> {
+    let mut to = Writer::default();
+    match failure {
+        None => to.byte(0),
+        Some(failure) => to
+            .byte(1)
+            .bytes(failure.stage.as_bytes())
+            .number(failure.errno as u64),
+    };
+    to.finish()
+}
+
+fn reap(children: &OwnedFd) {
+    use std::io::Read;
+    if let Ok(signals) = children.try_clone() {
+        // The content is of no interest: one signal may stand for many children.
+        let _ = std::fs::File::from(signals).read(&mut [0; 128]);
+    }
+    while let Ok(process::Waited::Reaped(_)) = process::wait_any(false) {}
+}
+
+/// Leaves the host's session and mount namespace, and sets out what environments need.
+fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
+    process::set_name(c"nc-supervisor");
+    // A terminal's Ctrl-C is for the server, which then lets its environments finish.
+    process::new_session().stage("start a session")?;
+    process::reset_signals();
+    file::set_umask(0o022);
+    let _ = std::env::set_current_dir("/");
+    let identity = identity::current();
+    if creds::effective_uid() == 0 {
+        creds::drop_groups().stage("drop supplementary groups")?;
+        process::unshare(libc::CLONE_NEWNS).stage("make a mount namespace")?;
+    } else {
+        own_user_namespace()?;
+    }
+    // Mounts made on the host later still arrive here; none of ours leave.
+    mount::set_propagation(c"/", libc::MS_SLAVE).stage("separate mounts from the host")?;
+    template::make_place()?;
+    let (alive, anchor) = file::pipe().stage("make a pipe")?;
+    let process_id = creds::process_id();
+    let name = format!("nightcrew-bait-{process_id}").into_bytes();
+    let tcp = net::listen_tcp_loopback().ok();
+    let workshop = Workshop {
+        filter: Filter::compile(),
+        identity,
+        alive,
+        process_id,
+        bait: Bait {
+            port: tcp.as_ref().map(|(_, port)| *port),
+            _unix: net::listen_abstract(&name).stage("listen on an abstract socket")?,
+            name,
+            _tcp: tcp.map(|(listener, _)| listener),
+        },
+        templates: HashMap::new(),
+    };
+    let children = process::child_signals().stage("watch children")?;
+    Ok((workshop, children, anchor))
+}
+
+/// Without root, mounts are possible only in a user namespace of one's own.
+fn own_user_namespace() -> Result<(), Failure> {
+    let (uid, gid) = (creds::effective_uid(), creds::effective_gid());
+    process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS).stage("make a user namespace")?;
+    file::write_once(c"/proc/self/setgroups", b"deny").stage("deny setgroups")?;
+    file::write_once(c"/proc/self/gid_map", format!("0 {gid} 1").as_bytes())
+        .stage("map the group")?;
+    file::write_once(c"/proc/self/uid_map", format!("0 {uid} 1").as_bytes())
+        .stage("map the user")?;
+    Ok(())
+}
+
+impl Workshop {
+    /// The assembled root for a request, made on first use.
+    pub(crate) fn template(&mut self, request: &Create) -> Result<CString, Failure> {
+        if let Some(ready) = self.templates.get(&request.extra) {
+            return Ok(ready.clone());
+        }
+        let path = template::build(self.templates.len(), &request.extra)?;
+        self.templates.insert(request.extra.clone(), path.clone());
+        Ok(path)
+    }
+}

@@ -1,0 +1,147 @@
+//! The root tree of environments, assembled once per recipe in the supervisor's mount namespace.
+//!
+//! Each environment gets the tree by inheriting and binding it, so making one costs no file
+//! operations. The tree is read-only and shared; what differs per environment is mounted on top.
+
+mod etc;
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::message::{Failure, Stage};
+use crate::sys::{c_path, mount};
+
+/// Where templates are mounted: in this mount namespace only, over a folder that no workspace is in.
+const PLACE: &CStr = c"/sys";
+
+/// Folders that environments mount something on, with their modes.
+const FOLDERS: &[(&str, u32)] = &[
+    ("dev", 0o755),
+    ("dev/shm", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("home/agent", 0o755),
+    ("mnt", 0o755),
+    ("nightcrew", 0o755),
+    ("nightcrew/bin", 0o755),
+    ("nightcrew/in", 0o755),
+    ("nightcrew/out", 0o755),
+    ("proc", 0o755),
+    ("run", 0o755),
+    ("sys", 0o755),
+    ("tmp", 0o755),
+    ("usr", 0o755),
+    ("var", 0o755),
+    ("var/lib", 0o755),
+    ("work", 0o755),
+];
+
+/// Files that environments mount something on, or that hide something.
+const FILES: &[&str] = &["nightcrew/bin/nightcrew", "mnt/empty"];
+
+/// Device files; all harmless, all without state.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+
+/// Root folders that on merged-/usr hosts are links into it.
+const LINKED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+
+/// Prepares the place for templates.
+pub(super) fn make_place() -> Result<(), Failure> {
+    let _ = mount::detach(PLACE);
+    mount::mount(
+        c"nightcrew",
+        PLACE,
+        Some(c"tmpfs"),
+        mount::PLAIN,
+        Some(c"mode=755,size=16m"),
+    )
+    .stage("mount a place for root templates")?;
+    mount::set_propagation(PLACE, libc::MS_PRIVATE).stage("make the place private")
+}
+
+/// Assembles template number `number` and returns its path.
+pub(super) fn build(number: usize, extra: &[PathBuf]) -> Result<CString, Failure> {
+    let root = Path::new("/sys").join(format!("root{number}"));
+    fs::create_dir(&root).stage("make a root folder")?;
+    let target = c_path(&root).stage("name the root folder")?;
+    mount::mount(
+        c"root",
+        &target,
+        Some(c"tmpfs"),
+        mount::PLAIN,
+        Some(c"mode=755,size=64m"),
+    )
+    .stage("mount a root")?;
+    for (folder, mode) in FOLDERS {
+        fs::create_dir(root.join(folder)).stage("make a folder of the root")?;
+        fs::set_permissions(root.join(folder), fs::Permissions::from_mode(*mode))
+            .stage("set the mode of a folder of the root")?;
+    }
+    for file in FILES {
+        fs::write(root.join(file), "").stage("make a file of the root")?;
+    }
+    etc::fill(&root.join("etc")).stage("fill /etc")?;
+    devices(&root)?;
+    bind_folder(Path::new("/usr"), &root)?;
+    for name in LINKED {
+        link_or_bind(name, &root)?;
+    }
+    for folder in extra {
+        bind_folder(folder, &root)?;
+    }
+    mount::set_attributes(&target, READ_ONLY, true).stage("make the root read-only")?;
+    mount::set_propagation(&target, libc::MS_PRIVATE).stage("make the root private")?;
+    Ok(target)
+}
+
+fn devices(root: &Path) -> Result<(), Failure> {
+    let folder = root.join("dev");
+    for name in DEVICES {
+        let inside = folder.join(name);
+        fs::write(&inside, "").stage("make a device file")?;
+        let stage = format!("bind /dev/{name}");
+        let from = c_path(&Path::new("/dev").join(name)).stage(&stage)?;
+        mount::bind(&from, &c_path(&inside).stage(&stage)?, false).stage(&stage)?;
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        symlink(target, folder.join(name)).stage("link in /dev")?;
+    }
+    Ok(())
+}
+
+/// Reproduces a link of the host's root, or binds the folder where it is one.
+fn link_or_bind(name: &str, root: &Path) -> Result<(), Failure> {
+    let outside = Path::new("/").join(name);
+    if let Ok(target) = fs::read_link(&outside) {
+        return symlink(target, root.join(name)).stage("link in the root");
+    }
+    if outside.is_dir() {
+        return bind_folder(&outside, root);
+    }
+    Ok(())
+}
+
+/// Shows a folder of the host, with all mounted below it, under its own path.
+fn bind_folder(outside: &Path, root: &Path) -> Result<(), Failure> {
+    let stage = format!("bind {}", outside.display());
+    let relative = outside.strip_prefix("/").unwrap_or(outside);
+    let inside = root.join(relative);
+    // A folder inside /usr is there already.
+    if relative.starts_with("usr") && relative != Path::new("usr") {
+        return Ok(());
+    }
+    fs::create_dir_all(&inside).stage(&stage)?;
+    let from = c_path(outside).stage(&stage)?;
+    let to = c_path(&inside).stage(&stage)?;
+    mount::bind(&from, &to, true).stage(&stage)?;
+    mount::set_attributes(&to, READ_ONLY | libc::MOUNT_ATTR_NODEV, true).stage(&stage)
+}

@@ -1,0 +1,29 @@
+//! Thin safe wrappers over the kernel interfaces this crate needs. All unsafe code of the project is in here.
+
+pub(crate) mod creds;
+pub(crate) mod file;
+pub(crate) mod mount;
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod seccomp;
+pub(crate) mod socket;
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Turns the C convention "negative means errno" into a result.
+fn check(result: i64) -> io::Result<i64> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// A path as the kernel wants it; a NUL inside is an invalid argument.
+pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
