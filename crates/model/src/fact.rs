@@ -149,6 +149,9 @@ pub enum TaskFact {
     Interrupted {
         /// Why.
         cause: String,
+        /// Whether it counts against the task.
+        #[serde(default)]
+        blame: bool,
     },
     /// A new round begins.
     Retried {

@@ -233,6 +233,11 @@ impl<'de> Visitor<'de> for CommandVisitor {
         Ok(Command::Line(text.to_owned()))
     }
 
+    /// `command: true` is what people write, and means the program.
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Command, E> {
+        Ok(Command::Line(value.to_string()))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Command, A::Error> {
         let mut arguments = Vec::new();
         while let Some(argument) = seq.next_element::<String>()? {

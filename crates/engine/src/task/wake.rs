@@ -1,0 +1,19 @@
+//! What a task waited for came by itself: a time, a place in a limit, room in a budget.
+
+use model::fact::TaskFact;
+use model::task::{Task, TaskStatus, WaitKind};
+
+use super::command::wrong;
+use crate::rejection::Rejection;
+
+pub(super) fn decide(task: &Task) -> Result<Vec<TaskFact>, Rejection> {
+    let (TaskStatus::Waiting, Some(wait)) = (task.status, &task.wait) else {
+        return Err(wrong(task, "wake"));
+    };
+    match wait.kind {
+        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget => {
+            Ok(vec![TaskFact::Woken { cause: wait.kind.as_str().to_owned() }])
+        }
+        WaitKind::Person | WaitKind::Approval | WaitKind::Ci => Err(wrong(task, "wake")),
+    }
+}
