@@ -1,4 +1,4 @@
-//! What storing costs here: `cargo run --release -p blob --example cost [FOLDER]`.
+//! What storing costs here: `cargo run --release -p blob --example blob_cost [FOLDER]`.
 
 #![expect(clippy::print_stdout, reason = "prints figures")]
 
