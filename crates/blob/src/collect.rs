@@ -46,7 +46,7 @@ impl BlobStore {
         for digest in self.iter() {
             let digest = digest?;
             let path = self.path(&digest);
-            if live(&digest) || !is_older(&path, grace, now)? {
+            if !is_older(&path, grace, now)? || live(&digest) {
                 collected.kept += 1;
                 continue;
             }

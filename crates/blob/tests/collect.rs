@@ -75,6 +75,21 @@ fn storing_an_old_blob_again_makes_it_young() {
 }
 
 #[test]
+fn a_blob_stored_again_while_it_is_being_judged_stays() {
+    let (_dir, store) = store();
+    let digest = store.put(b"log").unwrap();
+    let now = stored_at(&store, &digest);
+    set_stored_at(&store, &digest, now - 2 * HOUR);
+    let disown = |_: &Digest| {
+        // Already found to be old; now a writer comes in between.
+        store.put(b"log").unwrap();
+        false
+    };
+    assert_eq!(store.collect(disown, HOUR, now).unwrap().removed, 0);
+    assert_eq!(store.get(&digest).unwrap(), b"log");
+}
+
+#[test]
 fn a_blob_younger_than_now_stays_whatever_the_clock_says() {
     let (_dir, store) = store();
     let digest = store.put(b"from the future").unwrap();
