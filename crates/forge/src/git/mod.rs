@@ -1,0 +1,35 @@
+//! The git command line, safely and fast; blocking, without an async runtime.
+//!
+//! [`Git`] runs git in a scrubbed environment: nothing of the host's configuration, hooks, templates, identity,
+//! credentials or locale has an effect, and only the protocols file, http(s), ssh and git are allowed.
+//! Names are bytes throughout: a file name that is not UTF-8 survives.
+
+mod base;
+mod commit;
+mod diff;
+mod import;
+mod log;
+mod merge;
+mod object;
+mod oid;
+mod pack;
+mod refs;
+mod run;
+mod stat;
+
+pub use base::{BaseRequest, BaseTree, Start, clone_base, load_base};
+pub use commit::{CommitDraft, CommitObject, Signature, read_commit, write_commit};
+pub use diff::{Diff, DiffEntry, DiffStatus, Patch, diff, patch};
+pub use import::{ImportLimits, import_commit};
+pub use log::{LogEntry, is_ancestor, log, merge_base};
+pub use merge::{MergeCheck, merge_check, rebase_commits};
+pub use object::{ObjectKind, hash_object, read_object, write_object};
+pub use oid::{BytePath, InvalidOid, Oid};
+pub use refs::{
+    Expect, RefUpdate, default_branch, head_of, list_refs, read_ref, resolve, update_refs,
+    valid_branch_name,
+};
+pub use run::{Git, GitError, Invocation};
+
+pub(crate) use base::git_dir_of;
+pub(crate) use object::{fsync_dir, unique as unique_name};
