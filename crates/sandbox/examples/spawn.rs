@@ -1,6 +1,11 @@
 //! Measures create + `/bin/true` + destroy, over a real tree, and the same for bubblewrap when it is
 //! installed. Usage: `spawn [BASE] [N]`.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "printing the measurements is all it does"
+)]
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,7 +38,7 @@ fn main() {
                 &supervisor,
                 &base,
                 &place.path().join(format!("{threads}-{n}")),
-            )
+            );
         });
         drop(supervisor);
         print("nightcrew", threads, &own, cpu() - before);

@@ -10,10 +10,12 @@
 
 mod client;
 mod error;
+mod escape;
 mod identity;
 mod init;
 mod layer;
 mod message;
+mod preflight;
 mod report;
 mod spec;
 pub mod supervisor;
@@ -26,8 +28,10 @@ mod wire;
 
 pub use client::{Environment, Running, Supervisor, SupervisorOptions};
 pub use error::SandboxError;
+pub use escape::{EscapeAttempt, escape_attempts};
 pub use identity::SANDBOX_UID;
 pub use layer::{prepare_base, remove_layer};
+pub use preflight::{Finding, Preflight, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{
     DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, Limits, RootRecipe, Workspace,

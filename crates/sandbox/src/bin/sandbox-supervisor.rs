@@ -1,5 +1,76 @@
-//! Test helper: the smallest program that can serve as a supervisor.
+//! Test helper: the smallest program that can serve as a supervisor, and a check that a test can run
+//! as another user: `sandbox-supervisor check`.
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
-fn main() {
+use std::error::Error;
+use std::io::Read;
+use std::path::Path;
+
+use sandbox::{Environment, EnvironmentSpec, ExecSpec, Supervisor, SupervisorOptions, Workspace};
+
+fn main() -> Result<(), Box<dyn Error>> {
     sandbox::supervisor::run_if_requested();
+    if std::env::args().nth(1).as_deref() == Some("check") {
+        let place = std::env::temp_dir().join(format!("check-{}", std::process::id()));
+        let result = check(&place);
+        sandbox::remove_layer(&place)?;
+        return result;
+    }
+    Ok(())
+}
+
+/// Makes an environment over a base, writes in it, destroys it, resumes.
+fn check(place: &Path) -> Result<(), Box<dyn Error>> {
+    let supervisor = Supervisor::start(SupervisorOptions::new(std::env::current_exe()?))?;
+    let base = place.join("base");
+    std::fs::create_dir_all(&base)?;
+    std::fs::write(base.join("file"), "old\n")?;
+    sandbox::prepare_base(&base)?;
+    let workspace = Workspace {
+        base: Some(base.clone()),
+        layer: place.join("layer"),
+    };
+    let spec = EnvironmentSpec::new("check", workspace);
+    let environment = supervisor.create(&spec)?;
+    let map = shell(
+        &environment,
+        "echo new >file; chmod 000 .; cat /proc/self/uid_map",
+    )?;
+    println!(
+        "base touched: {}",
+        std::fs::read_to_string(base.join("file"))? != "old\n"
+    );
+    println!(
+        "uid outside: {}",
+        map.split_whitespace().nth(1).unwrap_or_default()
+    );
+    let probes = &environment.report().self_test;
+    let failed: Vec<_> = probes
+        .iter()
+        .filter(|probe| !probe.passed)
+        .map(|probe| &probe.name)
+        .collect();
+    println!("failed probes: {failed:?}");
+    environment.destroy()?;
+    let environment = supervisor.create(&spec)?;
+    print!("resumed: {}", shell(&environment, "chmod 755 .; cat file")?);
+    Ok(())
+}
+
+fn shell(environment: &Environment, script: &str) -> Result<String, Box<dyn Error>> {
+    let (mut read, write) = std::io::pipe()?;
+    let step = ExecSpec {
+        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        cwd: None,
+        stdin: None,
+        stdout: write.try_clone()?.into(),
+        stderr: write.into(),
+        timeout: None,
+    };
+    let running = environment.exec(step)?;
+    let mut output = String::new();
+    read.read_to_string(&mut output)?;
+    running.wait()?;
+    Ok(output)
 }

@@ -30,7 +30,7 @@ pub(crate) fn main(
     mapped: &OwnedFd,
 ) -> ! {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        run(workshop, request, template, link, mapped)
+        run(workshop, request, template, link, mapped);
     }));
     // Leave without destructors: they would act on things that belong to the supervisor.
     process::exit_now(i32::from(outcome.is_err()))

@@ -10,8 +10,8 @@ use crate::sys::process::{self, Forked};
 use crate::sys::{file, socket};
 
 /// Makes the environment a message asks for; `link` is the socket its client holds the other end of.
-pub(super) fn accept(workshop: &mut Workshop, message: &[u8], link: OwnedFd) {
-    if let Err(failure) = make(workshop, message, &link) {
+pub(super) fn accept(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) {
+    if let Err(failure) = make(workshop, message, link) {
         // A client that is gone has no use for the reason.
         let _ = socket::send(link.as_fd(), &Reply::Failed(failure).encode(), &[]);
     }

@@ -99,7 +99,7 @@ fn run(socket: &OwnedFd) -> i32 {
             match socket::receive(socket.as_fd(), &mut buffer) {
                 Ok(Some((length, fds))) => {
                     if let Some(link) = fds.into_iter().next() {
-                        accept::accept(&mut workshop, &buffer[..length], link);
+                        accept::accept(&mut workshop, &buffer[..length], &link);
                     }
                 }
                 // A message too large: its descriptors are closed, so its sender learns of it.

@@ -128,3 +128,16 @@ pub(crate) fn reachable(path: &CStr) -> io::Result<()> {
     }))
     .map(drop)
 }
+
+/// Writes all bytes with plain system calls, giving up on the first error.
+pub(crate) fn write_all(fd: &OwnedFd, content: &[u8]) {
+    let mut rest = content;
+    while !rest.is_empty() {
+        // SAFETY: pointer and length describe live memory.
+        let written = unsafe { libc::write(fd.as_raw_fd(), rest.as_ptr().cast(), rest.len()) };
+        let Ok(written @ 1..) = usize::try_from(written) else {
+            return;
+        };
+        rest = &rest[written..];
+    }
+}

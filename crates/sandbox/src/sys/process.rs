@@ -119,13 +119,17 @@ pub(crate) enum Waited {
 
 /// Waits for any child; blocks when `block`.
 pub(crate) fn wait_any(block: bool) -> io::Result<Waited> {
+    wait(-1, block)
+}
+
+fn wait(child: i32, block: bool) -> io::Result<Waited> {
     let mut status = 0;
     // SAFETY: an all-zero `rusage` is a valid value of the type.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     let flags = if block { 0 } else { libc::WNOHANG } | libc::__WALL;
     loop {
         // SAFETY: both pointers are to live values of the right type.
-        let pid = unsafe { libc::wait4(-1, &raw mut status, flags, &raw mut usage) };
+        let pid = unsafe { libc::wait4(child, &raw mut status, flags, &raw mut usage) };
         match check(i64::from(pid)) {
             Ok(0) => return Ok(Waited::None),
             Ok(pid) => {
@@ -302,4 +306,9 @@ pub(crate) fn pass_descriptor(command: &mut std::process::Command, from: i32, to
     };
     // SAFETY: the closure allocates nothing and takes no locks.
     unsafe { command.pre_exec(pass) };
+}
+
+/// Waits for one child by its id.
+pub(crate) fn wait_for(pid: i32) -> io::Result<Waited> {
+    wait(pid, true)
 }

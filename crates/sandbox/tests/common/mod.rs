@@ -1,0 +1,204 @@
+//! What the tests share: one supervisor per test, places that remove themselves, steps in a line.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sandbox::{
+    Environment, EnvironmentSpec, ExecSpec, Exit, ExitStatus, Supervisor, SupervisorOptions,
+    Workspace,
+};
+
+/// A supervisor and a place for layers.
+pub struct World {
+    pub supervisor: Supervisor,
+    pub place: PathBuf,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut SupervisorOptions)) -> Self {
+        let mut options = SupervisorOptions::new(env!("CARGO_BIN_EXE_sandbox-supervisor"));
+        change(&mut options);
+        let supervisor = Supervisor::start(options).expect("a supervisor");
+        let place = tempfile::Builder::new()
+            .prefix("sandbox-test-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        Self { supervisor, place }
+    }
+
+    /// A folder with these files, prepared as a base.
+    pub fn base(&self, files: &[(&str, &str)]) -> PathBuf {
+        let base = self.place.join("base");
+        std::fs::create_dir(&base).unwrap();
+        for (name, content) in files {
+            let path = base.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        sandbox::prepare_base(&base).unwrap();
+        base
+    }
+
+    pub fn spec(&self, name: &str, base: Option<&Path>) -> EnvironmentSpec {
+        let layer = self.place.join(format!("layer-{name}"));
+        EnvironmentSpec::new(
+            name,
+            Workspace {
+                base: base.map(Path::to_owned),
+                layer,
+            },
+        )
+    }
+
+    /// An environment with an empty workspace.
+    pub fn empty(&self, name: &str) -> Environment {
+        self.supervisor
+            .create(&self.spec(name, None))
+            .expect("an environment")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = sandbox::remove_layer(&self.place);
+    }
+}
+
+/// What a step printed and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: ExitStatus,
+    pub exit: Exit,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// Standard output of a step that must have succeeded.
+    pub fn ok(self) -> String {
+        assert_eq!(self.status, ExitStatus::Code(0), "{self:?}");
+        self.out
+    }
+}
+
+pub fn null() -> OwnedFd {
+    File::options()
+        .write(true)
+        .open("/dev/null")
+        .unwrap()
+        .into()
+}
+
+/// A step whose output goes nowhere.
+pub fn quiet(script: &str) -> ExecSpec {
+    ExecSpec {
+        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        cwd: None,
+        stdin: None,
+        stdout: null(),
+        stderr: null(),
+        timeout: None,
+    }
+}
+
+/// Runs a shell script as a step and collects its output.
+pub fn sh(environment: &Environment, script: &str) -> Ran {
+    run(environment, quiet(script))
+}
+
+/// Runs a step and collects its output.
+pub fn run(environment: &Environment, mut spec: ExecSpec) -> Ran {
+    let (out, stdout) = std::io::pipe().unwrap();
+    let (err, stderr) = std::io::pipe().unwrap();
+    spec.stdout = stdout.into();
+    spec.stderr = stderr.into();
+    let collect = |mut pipe: std::io::PipeReader| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.read_to_end(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    };
+    let (out, err) = (collect(out), collect(err));
+    let exit = environment
+        .exec(spec)
+        .expect("a step")
+        .wait()
+        .expect("its end");
+    let (out, err) = (out.join().unwrap(), err.join().unwrap());
+    Ran {
+        status: exit.status,
+        exit,
+        out,
+        err,
+    }
+}
+
+/// Host processes whose command line contains `mark`, this one left out.
+pub fn processes(mark: &str) -> Vec<String> {
+    matching(|path| {
+        let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains(mark).then_some(line)
+    })
+}
+
+/// Host processes named `name`, as `ps` shows names, zombies left out.
+pub fn named(name: &str) -> Vec<String> {
+    matching(|path| {
+        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+        let is = status
+            .lines()
+            .next()
+            .is_some_and(|line| line == format!("Name:\t{name}"));
+        (is && !status.contains("State:\tZ")).then(|| path.display().to_string())
+    })
+}
+
+fn matching(test: impl Fn(&Path) -> Option<String>) -> Vec<String> {
+    let own = format!("/proc/{}", std::process::id());
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.as_os_str() != own.as_str())
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok())
+        })
+        .filter_map(|path| test(&path))
+        .collect()
+}
+
+/// Waits for a condition that the kernel brings about soon, or fails.
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: not within 10 seconds");
+        std::thread::yield_now();
+    }
+}
+
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Says that a test cannot run here; fails where everything is required.
+pub fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(),
+        "required, but {reason}"
+    );
+    println!("SKIP {reason}");
+}
