@@ -13,7 +13,7 @@ pub struct EscapeAttempt {
 
 /// Every attempt. Each must be refused in every environment.
 ///
-/// The host process that `kill-host-process` aims at is the one whose id is in the variable
+/// `see-host-processes` and `kill-host-process` aim at the host process whose id is in the variable
 /// `HOST_PID`, when it is set.
 #[must_use]
 pub fn escape_attempts() -> &'static [EscapeAttempt] {
@@ -34,9 +34,7 @@ const ATTEMPTS: [EscapeAttempt; 14] = [
     EscapeAttempt {
         name: "see-host-processes",
         what: "see or read processes of the host",
-        script: r#"for p in /proc/[0-9]*; do
-  tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q 'sshd\|systemd\|nightcrew up' && exit 0
-done
+        script: r#"[ -n "${HOST_PID:-}" ] && [ -d "/proc/$HOST_PID" ] && exit 0
 [ "$(ls -d /proc/[0-9]* | wc -l)" -gt 12 ]"#,
     },
     EscapeAttempt {
@@ -82,7 +80,7 @@ done
     EscapeAttempt {
         name: "kill-host-process",
         what: "kill a process of the host",
-        script: r#"own=$$; for p in ${HOST_PID:-} 99999 4242; do
+        script: r#"for p in ${HOST_PID:-} 99999 4242; do
   [ "$p" -gt 40 ] && kill -9 "$p" && exit 0
 done; exit 1"#,
     },

@@ -27,8 +27,8 @@ pub struct Preflight {
 /// One thing tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Stable name: `user-namespace`, `mount-namespace`, `network-namespace`, `tmpfs`, `proc`,
-    /// `mount-attributes`, `seccomp`, `overlay`.
+    /// Stable name: `user-namespace`, `mount-namespace`, `network-namespace`, `tmpfs`,
+    /// `mount-attributes`, `seccomp`, `proc`, `overlay`.
     pub name: String,
     /// Whether it worked.
     pub ok: bool,
@@ -44,9 +44,9 @@ const NAMES: [&str; 8] = [
     "mount-namespace",
     "network-namespace",
     "tmpfs",
-    "proc",
     "mount-attributes",
     "seccomp",
+    "proc",
     "overlay",
 ];
 
@@ -183,13 +183,14 @@ fn try_all(place: &Place, maps: &[CString; 2], filter: &crate::sys::seccomp::Fil
             mount::mount(c"try", &place.target, Some(c"tmpfs"), mount::PLAIN, None)?;
             mount::detach(&place.target)
         },
-        &mut || process_files(place),
         &mut || {
             mount::bind(&place.target, &place.target, false)?;
             mount::set_attributes(&place.target, libc::MOUNT_ATTR_NOSUID, true)
         },
         // Tried for real in a child of its own, because it cannot be undone.
         &mut || in_child(&|| creds::forbid_new_privileges().and_then(|()| filter.apply())),
+        // Leaves this process unable to fork: its pid namespace has lost its first process.
+        &mut || process_files(place),
         &mut || {
             mount::mount(
                 c"try",

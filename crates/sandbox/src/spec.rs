@@ -67,7 +67,8 @@ pub struct Workspace {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RootRecipe {
     /// Further folders of the host (toolchains), shown read-only under the same path. A folder that
-    /// does not exist is an error.
+    /// does not exist is an error, and so is one below a folder that the environment has of its own
+    /// (`/tmp`, `/run`, `/dev`, `/proc`, `/sys`, `/etc`, `/work`, `/nightcrew`, `/home/agent`).
     pub extra: Vec<PathBuf>,
 }
 

@@ -270,13 +270,16 @@ fn environments_do_not_see_each_other() {
 #[test]
 fn a_toolchain_folder_is_shown_read_only_under_its_own_path() {
     let world = World::new();
-    let tools = world.place.join("tools/bin");
+    let place = tempfile::Builder::new()
+        .prefix("sandbox-tools-")
+        .tempdir_in("/var/tmp")
+        .unwrap();
+    let tools = place.path().join("bin");
     std::fs::create_dir_all(&tools).unwrap();
     std::fs::write(tools.join("tool"), "#!/bin/sh\necho tool ran\n").unwrap();
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(tools.join("tool"), std::fs::Permissions::from_mode(0o755)).unwrap();
-    for folder in [&world.place, &world.place.join("tools"), &tools] {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for path in [&tools.join("tool"), &tools] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let mut spec = world.spec("tools", None);
     spec.root.extra = vec![tools.clone()];
@@ -289,6 +292,20 @@ fn a_toolchain_folder_is_shown_read_only_under_its_own_path() {
     assert!(
         ran.err.contains("Read-only") || ran.err.contains("Permission"),
         "{ran:?}"
+    );
+}
+
+#[test]
+fn a_toolchain_folder_that_would_be_covered_is_refused() {
+    let world = World::new();
+    let mut spec = world.spec("covered", None);
+    spec.root.extra = vec!["/tmp".into()];
+    let error = world.supervisor.create(&spec).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("`root.extra` is not acceptable"),
+        "{error}"
     );
 }
 

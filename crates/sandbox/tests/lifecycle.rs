@@ -143,7 +143,7 @@ fn all_of_this_holds_for_an_ordinary_user() {
         Err(error) => skip(&format!("setpriv cannot be run: {error}")),
         Ok(output) => assert_eq!(
             String::from_utf8_lossy(&output.stdout),
-            "base touched: false\nuid outside: 65534\nfailed probes: []\nresumed: new\n",
+            "base touched: false\nowner outside: 65534\nfailed probes: []\nresumed: new\n",
             "{output:?}"
         ),
     }

@@ -172,7 +172,11 @@ fn a_fork_bomb_is_bounded_and_harms_nobody_else() {
     spec.limits.processes = 40;
     let bombed = world.supervisor.create(&spec).unwrap();
     let neighbour = world.empty("neighbour");
-    let mut bomb = quiet("n=0; while [ $n -lt 200 ]; do sleep 86071 & n=$((n+1)); done; wait");
+    // The inner shell dies when it cannot fork; the outer one does not fork any more.
+    let mut bomb = quiet(
+        "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 86071 & done
+sh -c 'n=0; while [ $n -lt 200 ]; do sleep 86071 & n=$((n+1)); done'; wait",
+    );
     bomb.timeout = Some(Duration::from_secs(20));
     let running = bombed.exec(bomb).unwrap();
     common::eventually("the bomb grows", || processes("sleep 86071").len() > 10);

@@ -173,13 +173,21 @@ fn names_that_are_not_text_survive() {
     let base = world.base(&[]);
     let name = std::ffi::OsStr::from_bytes(b"f\xff\n,:\\name");
     std::fs::write(base.join(name), "inside").unwrap();
+    sandbox::prepare_base(&base).unwrap();
     let odd = world
         .place
         .join(std::ffi::OsStr::from_bytes(b"lay\xffer,upper:\\x"));
     let mut spec = world.spec("names", Some(&base));
     spec.workspace.layer = odd.clone();
     let environment = world.supervisor.create(&spec).unwrap();
-    assert_eq!(sh(&environment, "cat f*; echo more >>f*").ok(), "inside");
+    assert_eq!(
+        sh(
+            &environment,
+            "cat f*; for f in f*; do echo more >>\"$f\"; done"
+        )
+        .ok(),
+        "inside"
+    );
     environment.destroy().unwrap();
     assert_eq!(
         std::fs::read_to_string(odd.join("upper").join(name)).unwrap(),
@@ -196,7 +204,8 @@ fn a_layer_is_removed_whatever_is_in_it() {
     let spec = world.spec("remove", Some(&base));
     let environment = world.supervisor.create(&spec).unwrap();
     let script = "mkdir -p locked/inner && touch locked/inner/f && chmod 000 locked/inner locked && rm -r folder && ln -s / link
-i=0; while [ $i -lt 600 ]; do mkdir aaaaaaaaaaaaaaa && cd aaaaaaaaaaaaaaa || exit 1; i=$((i+1)); done; touch deep";
+long=d; i=0; while [ $i -lt 180 ]; do long=$long/aaaaaaaaaaaaaaa; i=$((i+1)); done
+mkdir top0 && for i in 1 2 3 4; do mkdir -p top$i/$long && mv top$((i-1)) top$i/$long/ || exit 1; done";
     sh(&environment, script).ok();
     environment.destroy().unwrap();
     sandbox::remove_layer(&spec.workspace.layer).unwrap();

@@ -23,6 +23,19 @@ use crate::supervisor::{ARGUMENT, SOCKET_FD};
 use crate::sys::{process, socket};
 use crate::wire::Reader;
 
+/// Folders whose content is the environment's own: a folder of the host below them would be covered.
+const OWN_FOLDERS: [&str; 9] = [
+    "/tmp",
+    "/run",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc",
+    "/work",
+    "/nightcrew",
+    "/home/agent",
+];
+
 /// What a report says when the workspace had to be copied.
 const COPIED: &str =
     "overlay file systems are refused here: the workspace is a full copy of its base";
@@ -288,6 +301,17 @@ fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
     }
     if spec.limits.tmp_bytes < 4096 {
         return invalid("limits.tmp_bytes", "at least 4096 are needed");
+    }
+    if spec
+        .root
+        .extra
+        .iter()
+        .any(|path| OWN_FOLDERS.iter().any(|own| path.starts_with(own)))
+    {
+        return invalid(
+            "root.extra",
+            "the environment has its own /tmp, /run, /dev, /proc, /sys, /etc, /work and /nightcrew",
+        );
     }
     let folders = [&spec.workspace.base, &spec.inputs, &spec.outputs];
     for path in folders.into_iter().flatten().chain(&spec.root.extra) {

@@ -1,5 +1,9 @@
 //! What the tests share: one supervisor per test, places that remove themselves, steps in a line.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::fs::File;
 use std::io::Read;
@@ -13,17 +17,17 @@ use sandbox::{
 };
 
 /// A supervisor and a place for layers.
-pub struct World {
-    pub supervisor: Supervisor,
-    pub place: PathBuf,
+pub(crate) struct World {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) place: PathBuf,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut SupervisorOptions)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut SupervisorOptions)) -> Self {
         let mut options = SupervisorOptions::new(env!("CARGO_BIN_EXE_sandbox-supervisor"));
         change(&mut options);
         let supervisor = Supervisor::start(options).expect("a supervisor");
@@ -36,7 +40,7 @@ impl World {
     }
 
     /// A folder with these files, prepared as a base.
-    pub fn base(&self, files: &[(&str, &str)]) -> PathBuf {
+    pub(crate) fn base(&self, files: &[(&str, &str)]) -> PathBuf {
         let base = self.place.join("base");
         std::fs::create_dir(&base).unwrap();
         for (name, content) in files {
@@ -48,7 +52,7 @@ impl World {
         base
     }
 
-    pub fn spec(&self, name: &str, base: Option<&Path>) -> EnvironmentSpec {
+    pub(crate) fn spec(&self, name: &str, base: Option<&Path>) -> EnvironmentSpec {
         let layer = self.place.join(format!("layer-{name}"));
         EnvironmentSpec::new(
             name,
@@ -60,7 +64,7 @@ impl World {
     }
 
     /// An environment with an empty workspace.
-    pub fn empty(&self, name: &str) -> Environment {
+    pub(crate) fn empty(&self, name: &str) -> Environment {
         self.supervisor
             .create(&self.spec(name, None))
             .expect("an environment")
@@ -75,22 +79,22 @@ impl Drop for World {
 
 /// What a step printed and how it ended.
 #[derive(Debug)]
-pub struct Ran {
-    pub status: ExitStatus,
-    pub exit: Exit,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    pub(crate) exit: Exit,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     /// Standard output of a step that must have succeeded.
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.status, ExitStatus::Code(0), "{self:?}");
         self.out
     }
 }
 
-pub fn null() -> OwnedFd {
+pub(crate) fn null() -> OwnedFd {
     File::options()
         .write(true)
         .open("/dev/null")
@@ -99,7 +103,7 @@ pub fn null() -> OwnedFd {
 }
 
 /// A step whose output goes nowhere.
-pub fn quiet(script: &str) -> ExecSpec {
+pub(crate) fn quiet(script: &str) -> ExecSpec {
     ExecSpec {
         argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
         env: Vec::new(),
@@ -112,12 +116,12 @@ pub fn quiet(script: &str) -> ExecSpec {
 }
 
 /// Runs a shell script as a step and collects its output.
-pub fn sh(environment: &Environment, script: &str) -> Ran {
+pub(crate) fn sh(environment: &Environment, script: &str) -> Ran {
     run(environment, quiet(script))
 }
 
 /// Runs a step and collects its output.
-pub fn run(environment: &Environment, mut spec: ExecSpec) -> Ran {
+pub(crate) fn run(environment: &Environment, mut spec: ExecSpec) -> Ran {
     let (out, stdout) = std::io::pipe().unwrap();
     let (err, stderr) = std::io::pipe().unwrap();
     spec.stdout = stdout.into();
@@ -145,7 +149,7 @@ pub fn run(environment: &Environment, mut spec: ExecSpec) -> Ran {
 }
 
 /// Host processes whose command line contains `mark`, this one left out.
-pub fn processes(mark: &str) -> Vec<String> {
+pub(crate) fn processes(mark: &str) -> Vec<String> {
     matching(|path| {
         let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
@@ -154,7 +158,7 @@ pub fn processes(mark: &str) -> Vec<String> {
 }
 
 /// Host processes named `name`, as `ps` shows names, zombies left out.
-pub fn named(name: &str) -> Vec<String> {
+pub(crate) fn named(name: &str) -> Vec<String> {
     matching(|path| {
         let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
         let is = status
@@ -181,7 +185,7 @@ fn matching(test: impl Fn(&Path) -> Option<String>) -> Vec<String> {
 }
 
 /// Waits for a condition that the kernel brings about soon, or fails.
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < end, "{what}: not within 10 seconds");
@@ -189,13 +193,13 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 /// Says that a test cannot run here; fails where everything is required.
-pub fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     assert!(
         std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(),
         "required, but {reason}"
