@@ -309,3 +309,50 @@ fn c_strings(from: &mut Reader<'_>) -> Result<Vec<CString>, Malformed> {
         .map(|_| from.bytes().and_then(c_string))
         .collect()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    /// A request with something odd in every field.
+    pub(crate) fn request() -> Create {
+        let odd = |name: &[u8]| PathBuf::from(OsString::from_vec(name.to_vec()));
+        Create {
+            id: "id".to_owned(),
+            hostname: "host".to_owned(),
+            base: Some(odd(b"/b\xff,:\\")),
+            upper: odd(b"/u\n"),
+            work: odd(b""),
+            inputs: None,
+            outputs: Some(odd(b"/out")),
+            program: None,
+            extra: vec![odd(b"/x\xfe")],
+            hidden: Vec::new(),
+            limits: Limits {
+                cpu_seconds: Some(7),
+                ..Limits::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_request_survives_the_wire_whatever_its_bytes() {
+        let request = request();
+        let back = Create::decode(&request.encode()).ok().unwrap();
+        assert_eq!(format!("{back:?}"), format!("{request:?}"));
+    }
+
+    #[test]
+    fn no_message_cut_short_or_altered_is_a_panic() {
+        let message = request().encode();
+        for length in 0..message.len() {
+            assert!(Create::decode(&message[..length]).is_err(), "{length}");
+            let mut altered = message.clone();
+            altered[length] ^= 0xff;
+            let _ = Create::decode(&altered);
+            let _ = Reply::decode(&altered[length..]);
+            let _ = Order::decode(&altered[length..]);
+        }
+    }
+}

@@ -310,6 +310,15 @@ fn a_toolchain_folder_that_would_be_covered_is_refused() {
 }
 
 #[test]
+fn environments_are_the_first_to_go_when_memory_is_short() {
+    let world = World::new();
+    assert_eq!(
+        sh(&world.empty("memory"), "cat /proc/self/oom_score_adj").ok(),
+        "500\n"
+    );
+}
+
+#[test]
 fn the_preflight_finds_everything_where_environments_can_be_made() {
     let preflight = sandbox::preflight();
     assert_eq!(preflight.level, Some(IsolationLevel::L0), "{preflight:?}");

@@ -148,3 +148,26 @@ fn all_of_this_holds_for_an_ordinary_user() {
         ),
     }
 }
+
+#[test]
+fn killing_the_process_group_of_the_server_leaves_no_process() {
+    use std::os::unix::process::CommandExt;
+    let place = tempfile::tempdir().unwrap();
+    let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_sandbox-supervisor"))
+        .arg("hang")
+        .arg(place.path())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    eventually("both sleep", || processes("sleep 8704").len() >= 2);
+    let group = format!("-{}", server.id());
+    let status = std::process::Command::new("kill")
+        .args(["-9", "--", &group])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    server.wait().unwrap();
+    eventually("no process is left", || {
+        processes("sleep 8704").is_empty() && named("nc:hang").is_empty()
+    });
+}

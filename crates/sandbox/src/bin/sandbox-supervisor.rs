@@ -1,5 +1,5 @@
 //! Test helper: the smallest program that can serve as a supervisor, and a check that a test can run
-//! as another user: `sandbox-supervisor check`.
+//! as another user (`check`) or kill (`hang PLACE`).
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::error::Error;
@@ -17,7 +17,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         sandbox::remove_layer(&place)?;
         return result;
     }
+    if std::env::args().nth(1).as_deref() == Some("hang") {
+        return hang(Path::new(
+            &std::env::args().nth(2).ok_or("a folder is needed")?,
+        ));
+    }
     Ok(())
+}
+
+/// Starts a step that sleeps, says so, and waits for it.
+fn hang(place: &Path) -> Result<(), Box<dyn Error>> {
+    let supervisor = Supervisor::start(SupervisorOptions::new(std::env::current_exe()?))?;
+    let workspace = Workspace {
+        base: None,
+        layer: place.join("layer"),
+    };
+    let environment = supervisor.create(&EnvironmentSpec::new("hang", workspace))?;
+    shell(
+        &environment,
+        "(sleep 87042 &); echo sleeping >&2; exec sleep 87041",
+    )
+    .map(drop)
 }
 
 /// Makes an environment over a base, writes in it, destroys it, resumes.

@@ -19,7 +19,7 @@ use crate::layer;
 use crate::message::{Create, Failure, OVERLAY_STAGE, Reply};
 use crate::report::{IsolationLevel, IsolationReport};
 use crate::spec::EnvironmentSpec;
-use crate::supervisor::{ARGUMENT, SOCKET_FD};
+use crate::supervisor::ARGUMENT;
 use crate::sys::{process, socket};
 use crate::wire::Reader;
 
@@ -92,14 +92,14 @@ impl Supervisor {
         let mut command = Command::new(&program);
         command
             .arg(ARGUMENT)
-            .arg(SOCKET_FD.to_string())
+            .arg(theirs.as_raw_fd().to_string())
             .env_clear()
             .current_dir("/");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit());
-        process::pass_descriptor(&mut command, theirs.as_raw_fd(), SOCKET_FD);
+        process::pass_descriptor(&mut command, theirs.as_fd());
         let child = command
             .arg0("nightcrew-supervisor")
             .spawn()

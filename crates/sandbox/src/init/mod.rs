@@ -97,9 +97,9 @@ fn close_all_but(link: &OwnedFd, children: &OwnedFd) -> Result<(), Failure> {
     file::close_between(kept[1] + 1, i32::MAX).stage("close descriptors")?;
     // Occupy the standard numbers, so that no descriptor of a step arrives under one of them.
     for _ in 0..3 {
-        let _ = file::open(c"/dev/null", libc::O_RDWR)
-            .stage("open /dev/null")?
-            .into_raw_fd();
+        let null = file::open(c"/dev/null", libc::O_RDWR).stage("open /dev/null")?;
+        file::keep_at_exec(null.as_fd()).stage("open /dev/null")?;
+        let _ = null.into_raw_fd();
     }
     Ok(())
 }

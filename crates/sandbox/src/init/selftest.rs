@@ -227,3 +227,36 @@ fn host_loopback(workshop: &Workshop) -> Seen {
     };
     not_connected(net::connect_tcp([127, 0, 0, 1], port, true))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On the host, where nothing is isolated, probes must say so.
+    #[test]
+    fn a_probe_fails_where_isolation_is_absent() {
+        assert!(own_pid_namespace().is_err());
+        let (_listener, port) = net::listen_tcp_loopback().unwrap();
+        assert!(not_connected(net::connect_tcp([127, 0, 0, 1], port, true)).is_err());
+        let name = format!("nightcrew-test-{}", std::process::id()).into_bytes();
+        let _listener = net::listen_abstract(&name).unwrap();
+        assert!(not_connected(net::connect_abstract(&name)).is_err());
+        assert!(refused(net::can_make_socket(libc::AF_NETLINK, libc::SOCK_RAW)).is_err());
+        assert!(refused(process::kill(creds::process_id(), 0)).is_err());
+        assert!(uid_mapped().is_err());
+    }
+
+    #[test]
+    fn a_path_that_is_there_is_reported_and_one_that_is_not_passes() {
+        let request = crate::message::tests::request();
+        assert!(unreachable(c"/etc/passwd", &request).is_err());
+        assert!(unreachable(c"/absent", &request).is_ok());
+        assert!(host_data(&request).is_ok());
+        let mut request = request;
+        request.hidden = vec!["/etc/passwd".into()];
+        assert!(host_data(&request).is_err());
+        // What the recipe shows is no leak.
+        request.extra = vec!["/etc".into()];
+        assert!(host_data(&request).is_ok());
+    }
+}

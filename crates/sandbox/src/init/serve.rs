@@ -89,13 +89,13 @@ impl Serve {
             return false;
         };
         match Order::decode(&buffer[..length]) {
-            Ok(Order::Exec(exec)) => self.start(&exec, &fds).is_ok(),
+            Ok(Order::Exec(exec)) => self.start(exec, &fds).is_ok(),
             Ok(Order::ExecInFile) => {
                 let Some(Ok(message)) = fds.pop().map(read_all) else {
                     return false;
                 };
                 match Order::decode(&message) {
-                    Ok(Order::Exec(exec)) => self.start(&exec, &fds).is_ok(),
+                    Ok(Order::Exec(exec)) => self.start(exec, &fds).is_ok(),
                     _ => false,
                 }
             }
@@ -107,7 +107,7 @@ impl Serve {
         }
     }
 
-    fn start(&mut self, exec: &Exec, fds: &[OwnedFd]) -> io::Result<()> {
+    fn start(&mut self, exec: Exec, fds: &[OwnedFd]) -> io::Result<()> {
         if self.running.is_some() {
             return Err(io::Error::from(io::ErrorKind::ResourceBusy));
         }
@@ -121,11 +121,10 @@ impl Serve {
             system: Duration::ZERO,
             max_rss_kib: 0,
         };
+        let timeout = exec.timeout;
         match step::spawn(exec, fds, &self.limits) {
             Ok(pid) => {
-                let deadline = exec
-                    .timeout
-                    .and_then(|timeout| started.checked_add(timeout));
+                let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
                 self.running = Some(Running {
                     pid,
                     started,

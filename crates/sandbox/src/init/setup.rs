@@ -50,6 +50,8 @@ pub(super) fn build(
     template: &CStr,
     mapped: &OwnedFd,
 ) -> Result<Vec<String>, Failure> {
+    // When the host is out of memory, environments go before the server. Kernels may refuse.
+    let _ = file::write_once(c"/proc/self/oom_score_adj", b"500");
     process::unshare(NAMESPACES).stage("make namespaces")?;
     let sources = Sources::open(request)?;
     wait_for_map(mapped)?;

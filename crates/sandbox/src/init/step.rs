@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::message::Exec;
 use crate::spec::Limits;
 use crate::sys::file;
-use crate::sys::process::{self, Forked};
+use crate::sys::process::{self, Program};
 
 /// Exit code when the step could not be set up, and when its program is not executable or absent,
 /// as shells have it.
@@ -15,25 +15,47 @@ const NOT_SET_UP: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
-/// Forks the step. `fds` are stdout, stderr and, when the step has one, stdin.
-pub(super) fn spawn(exec: &Exec, fds: &[OwnedFd], limits: &Limits) -> io::Result<i32> {
+/// Bytes of stack for the few calls between clone and exec.
+const STACK: usize = 64 * 1024;
+
+/// Starts the step. `fds` are stdout, stderr and, when the step has one, stdin.
+pub(super) fn spawn(exec: Exec, fds: &[OwnedFd], limits: &Limits) -> io::Result<i32> {
     let wanted = if exec.stdin { 3 } else { 2 };
-    if fds.len() != wanted || exec.argv.is_empty() {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    match process::fork()? {
-        Forked::Parent(pid) => Ok(pid),
-        Forked::Child => {
-            let code = match prepare(exec, fds, limits) {
-                Ok(()) => execute(exec),
-                Err((what, error)) => {
-                    complain(fds, &format!("cannot {what}: {error}"));
-                    NOT_SET_UP
-                }
-            };
-            process::exit_now(code)
-        }
-    }
+    let name = exec.argv.first().cloned().filter(|_| fds.len() == wanted);
+    let name = name.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let Exec {
+        argv,
+        env,
+        cwd,
+        stdin,
+        ..
+    } = exec;
+    let program = Program::new(candidates(&name, &env), argv, env);
+    let stdin = fds.get(2).filter(|_| stdin);
+    let cwd = cwd.as_deref().unwrap_or(c"/work");
+    // Not zeroed by hand: fresh pages, of which two or three are ever touched.
+    let mut stack = vec![0; STACK];
+    process::vfork(&mut stack, &mut || {
+        let failed = match prepare(stdin, fds, cwd, limits) {
+            Ok(()) => ("execute it", program.execute()),
+            Err(unready) => unready,
+        };
+        give_up(&name, &failed)
+    })
+}
+
+/// Says why a step did not start; the exit code that goes with it.
+fn give_up(name: &CStr, (what, error): &Unready) -> i32 {
+    let name = name.to_string_lossy();
+    // Standard error may not be set up yet when the set-up itself failed.
+    let mut stderr = io::stderr();
+    let (message, code) = match (*what, error.raw_os_error()) {
+        ("execute it", Some(libc::ENOENT)) => (format!("program not found: {name}"), NOT_FOUND),
+        ("execute it", _) => (format!("cannot execute {name}: {error}"), NOT_EXECUTABLE),
+        _ => (format!("cannot {what}: {error}"), NOT_SET_UP),
+    };
+    let _ = stderr.write_all(format!("nightcrew: {message}\n").as_bytes());
+    code
 }
 
 /// Writes a line to the step's standard error.
@@ -46,23 +68,28 @@ pub(super) fn complain(fds: &[OwnedFd], message: &str) {
 
 type Unready = (&'static str, io::Error);
 
-fn prepare(exec: &Exec, fds: &[OwnedFd], limits: &Limits) -> Result<(), Unready> {
+fn prepare(
+    stdin: Option<&OwnedFd>,
+    fds: &[OwnedFd],
+    cwd: &CStr,
+    limits: &Limits,
+) -> Result<(), Unready> {
     process::new_session().map_err(|error| ("start a session", error))?;
-    standard_files(exec, fds).map_err(|error| ("set up standard files", error))?;
-    let cwd = exec.cwd.as_deref().unwrap_or(c"/work");
+    standard_files(stdin, fds).map_err(|error| ("set up standard files", error))?;
     file::enter(cwd).map_err(|error| ("enter the step's folder", error))?;
-    process::reset_signals();
+    process::unblock_signals();
     // Last: they hold for this process too.
     set_limits(limits).map_err(|error| ("set limits", error))
 }
 
-fn standard_files(exec: &Exec, fds: &[OwnedFd]) -> io::Result<()> {
-    match fds.get(2).filter(|_| exec.stdin) {
-        Some(stdin) => file::duplicate_to(stdin.as_fd(), 0)?,
-        None => file::duplicate_to(file::open(c"/dev/null", libc::O_RDONLY)?.as_fd(), 0)?,
-    }
-    file::duplicate_to(fds[0].as_fd(), 1)?;
+fn standard_files(stdin: Option<&OwnedFd>, fds: &[OwnedFd]) -> io::Result<()> {
+    // Standard error first, so that what fails afterwards can be said. Absent standard input is
+    // the init's own, which is empty.
     file::duplicate_to(fds[1].as_fd(), 2)?;
+    file::duplicate_to(fds[0].as_fd(), 1)?;
+    if let Some(stdin) = stdin {
+        file::duplicate_to(stdin.as_fd(), 0)?;
+    }
     file::close_at_exec_from(3)
 }
 
@@ -80,33 +107,7 @@ fn set_limits(limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks the program up as a shell would and becomes it; returns an exit code on failure.
-fn execute(exec: &Exec) -> i32 {
-    let name = exec.argv[0].as_c_str();
-    let mut error = io::Error::from_raw_os_error(libc::ENOENT);
-    for candidate in candidates(name, &exec.env) {
-        let failed = process::execute(&candidate, &exec.argv, &exec.env);
-        match failed.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {}
-            // Another folder may have one that can be executed.
-            Some(libc::EACCES) => error = failed,
-            _ => {
-                error = failed;
-                break;
-            }
-        }
-    }
-    let name = name.to_string_lossy();
-    let mut stderr = io::stderr();
-    if error.raw_os_error() == Some(libc::ENOENT) {
-        let _ = writeln!(stderr, "nightcrew: program not found: {name}");
-        NOT_FOUND
-    } else {
-        let _ = writeln!(stderr, "nightcrew: cannot execute {name}: {error}");
-        NOT_EXECUTABLE
-    }
-}
-
+/// Where a shell would look for the program, in order.
 fn candidates(name: &CStr, env: &[CString]) -> Vec<CString> {
     if name.to_bytes().contains(&b'/') {
         return vec![name.to_owned()];

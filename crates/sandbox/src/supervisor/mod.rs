@@ -24,10 +24,8 @@ use crate::sys::seccomp::Filter;
 use crate::sys::{creds, file, mount, net, process, socket};
 use crate::wire::Writer;
 
-/// First argument that turns this program into a supervisor.
+/// First argument that turns this program into a supervisor; the second is the number of its socket.
 pub(crate) const ARGUMENT: &str = "__supervisor";
-/// The descriptor number at which the supervisor finds its socket.
-pub(crate) const SOCKET_FD: i32 = 3;
 
 /// What every new environment is made from.
 pub(crate) struct Workshop {

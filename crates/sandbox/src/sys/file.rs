@@ -42,11 +42,19 @@ pub(crate) fn set_umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
+/// Keeps a descriptor open across exec. Async-signal-safe.
+pub(crate) fn keep_at_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers; clears close-on-exec, the only descriptor flag there is.
+    check(i64::from(unsafe {
+        libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0)
+    }))
+    .map(drop)
+}
+
 /// Makes `to` a copy of `from`, open across exec.
 pub(crate) fn duplicate_to(from: BorrowedFd<'_>, to: i32) -> io::Result<()> {
     if from.as_raw_fd() == to {
-        // SAFETY: takes no pointers; clears close-on-exec, the only descriptor flag there is.
-        return check(i64::from(unsafe { libc::fcntl(to, libc::F_SETFD, 0) })).map(drop);
+        return keep_at_exec(from);
     }
     // SAFETY: takes no pointers. Callers give numbers (0..=3) that nothing in this process owns.
     check(i64::from(unsafe { libc::dup2(from.as_raw_fd(), to) })).map(drop)

@@ -170,12 +170,16 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Every signal to its default and none blocked: what a program expects at its start.
+/// Every signal to its default, whatever this process was started with.
 pub(crate) fn reset_signals() {
     for signal in 1..=64 {
         // SAFETY: setting the default action runs no code of ours; invalid numbers are refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Unblocks every signal: what a program expects at its start.
+pub(crate) fn unblock_signals() {
     // SAFETY: the set is initialised by sigemptyset before use.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -262,13 +266,78 @@ pub(crate) fn die_with_parent(signal: i32) -> io::Result<()> {
     .map(drop)
 }
 
-/// execve(2); returns only on failure.
-pub(crate) fn execute(program: &CStr, arguments: &[CString], variables: &[CString]) -> io::Error {
-    let argv = pointers(arguments);
-    let envp = pointers(variables);
-    // SAFETY: both arrays end with a null pointer and hold NUL-terminated strings that are alive.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    io::Error::last_os_error()
+/// A program to become, with everything execve(2) wants laid out beforehand.
+pub(crate) struct Program {
+    candidates: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    // What the pointers point at.
+    _strings: [Vec<CString>; 2],
+}
+
+impl Program {
+    /// A program that may be at any of `candidates`.
+    pub(crate) fn new(
+        candidates: Vec<CString>,
+        arguments: Vec<CString>,
+        variables: Vec<CString>,
+    ) -> Self {
+        // The strings' bytes stay where they are when the vectors move.
+        let (argv, envp) = (pointers(&arguments), pointers(&variables));
+        Self {
+            candidates,
+            argv,
+            envp,
+            _strings: [arguments, variables],
+        }
+    }
+
+    /// Becomes the program; returns only on failure. Allocates nothing.
+    pub(crate) fn execute(&self) -> io::Error {
+        let mut error = io::Error::from_raw_os_error(libc::ENOENT);
+        for candidate in &self.candidates {
+            // SAFETY: both arrays end with a null pointer and hold NUL-terminated strings that
+            // live as long as `self`.
+            unsafe { libc::execve(candidate.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+            let failed = io::Error::last_os_error();
+            match failed.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                // Another folder may have one that can be executed.
+                Some(libc::EACCES) => error = failed,
+                _ => return failed,
+            }
+        }
+        error
+    }
+}
+
+/// Runs `child` in a new process that shares this one's memory, and waits until it has executed a
+/// program or ended: as vfork(2) does, which spares copying the page tables.
+///
+/// `child` returns an exit code if it executes nothing. It must allocate nothing: what it leaves in
+/// memory stays. It runs on `stack`.
+pub(crate) fn vfork(stack: &mut [u8], child: &mut dyn FnMut() -> i32) -> io::Result<i32> {
+    extern "C" fn enter(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `argument` is the pointer given to clone below, to a value that the suspended
+        // parent keeps alive.
+        let child = unsafe { &mut *argument.cast::<&mut dyn FnMut() -> i32>() };
+        child()
+    }
+    let mut child: &mut dyn FnMut() -> i32 = child;
+    // The stack grows downwards from an aligned end.
+    let end = stack.as_mut_ptr_range().end;
+    let top = end.wrapping_sub(end as usize % 16);
+    // SAFETY: the stack is exclusively the child's while it runs; CLONE_VFORK suspends this
+    // process, which has one thread, until the child no longer uses its memory.
+    let pid = unsafe {
+        libc::clone(
+            enter,
+            top.cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            (&raw mut child).cast(),
+        )
+    };
+    check(i64::from(pid)).map(|pid| pid as i32)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
@@ -289,23 +358,18 @@ pub(crate) fn enter_namespace_of_init() -> io::Result<()> {
     .map(drop)
 }
 
-/// Lets a program that is about to be started have descriptor `from` as number `to`.
-pub(crate) fn pass_descriptor(command: &mut std::process::Command, from: i32, to: i32) {
+/// Lets a program that is about to be started keep descriptor `fd`, under the same number.
+///
+/// The caller keeps `fd` open until the program is started.
+pub(crate) fn pass_descriptor(command: &mut std::process::Command, fd: BorrowedFd<'_>) {
     use std::os::unix::process::CommandExt;
-    let pass = move || {
-        // SAFETY: both calls take no pointers and are async-signal-safe; this runs in the forked
-        // child, where `from` is open because the parent keeps it until the spawn has returned.
-        let result = unsafe {
-            if from == to {
-                libc::fcntl(to, libc::F_SETFD, 0)
-            } else {
-                libc::dup2(from, to)
-            }
-        };
-        check(i64::from(result)).map(drop)
+    let number = fd.as_raw_fd();
+    let keep = move || {
+        // SAFETY: the descriptor is open here, in the forked child, because it is in the parent.
+        super::file::keep_at_exec(unsafe { BorrowedFd::borrow_raw(number) })
     };
-    // SAFETY: the closure allocates nothing and takes no locks.
-    unsafe { command.pre_exec(pass) };
+    // SAFETY: the closure makes one system call, allocates nothing and takes no locks.
+    unsafe { command.pre_exec(keep) };
 }
 
 /// Waits for one child by its id.

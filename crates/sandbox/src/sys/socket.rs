@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// Most descriptors one message may carry.
 pub(crate) const MAX_FDS: usize = 4;
 /// Largest message body sent inline; larger bodies travel in a memory file.
-pub(crate) const MAX_INLINE: usize = 64 * 1024;
+pub(crate) const MAX_INLINE: usize = 16 * 1024;
 
 /// Room for `MAX_FDS` descriptors, aligned as the kernel wants it.
 #[repr(C, align(8))]

@@ -1,5 +1,6 @@
 //! What the tests share: one supervisor per test, places that remove themselves, steps in a line.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
