@@ -8,16 +8,22 @@
 //! * [`http`]: git smart HTTP over the same repositories, so that `git clone` and `git push` work against them.
 
 mod branch;
+mod change;
 mod error;
+mod event;
 pub mod git;
 pub mod http;
 pub mod local;
 mod name;
+mod repository;
+mod request;
 mod traits;
-mod types;
 
 pub use branch::branch_name;
+pub use change::*;
 pub use error::ForgeError;
+pub use event::*;
 pub use name::RepoName;
+pub use repository::*;
+pub use request::*;
 pub use traits::Forge;
-pub use types::*;

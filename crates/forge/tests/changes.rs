@@ -1,4 +1,5 @@
 //! The life of a change at the local forge.
+#![expect(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
 mod common;
 
@@ -216,6 +217,7 @@ fn update_to(commit: &Oid, expected: Oid, new: &forge::NewChange) -> ChangeUpdat
     ChangeUpdate {
         expected_head: expected,
         commit: *commit,
+        base_commit: None,
         bundle: new.bundle.clone(),
         title: None,
         body: Some("newer".into()),
@@ -515,4 +517,118 @@ fn lists_come_in_pages() {
         other.change(&bench.name, 103).unwrap().state,
         ChangeState::Closed
     );
+}
+
+#[test]
+fn a_pack_with_holes_is_refused() {
+    let bench = Bench::new();
+    let mut new = bench.new_change("b", "deep/new.txt", "new\n");
+    // Only the commit, without its trees and files.
+    let pack = bench.path("holes.pack");
+    let mut child = common::person(&bench.work())
+        .args(["pack-objects", "--stdout", "-q"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::fs::File::create(&pack).unwrap())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(
+        &mut child.stdin.take().unwrap(),
+        format!("{}\n", new.commit).as_bytes(),
+    )
+    .unwrap();
+    assert!(child.wait().unwrap().success());
+    new.bundle = Some(pack);
+    let refused = bench.forge.open_change(&bench.name, &new);
+    assert!(
+        matches!(
+            refused,
+            Err(ForgeError::Git(forge::git::GitError::BadPack { .. }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(bench.branch_head("b"), None);
+    bench.fsck();
+}
+
+#[test]
+fn a_commit_that_does_not_grow_out_of_its_base_is_refused() {
+    let bench = Bench::new();
+    let mut new = bench.new_change("b", "new.txt", "new\n");
+    let tree = git(&bench.work(), &["rev-parse", "HEAD^{tree}"]);
+    let orphan = oid(&git(&bench.work(), &["commit-tree", "-m", "orphan", &tree]));
+    let commit = std::mem::replace(&mut new.commit, orphan);
+    new.bundle = Some(bench.pack(new.base_commit, orphan));
+    assert!(matches!(
+        bench.forge.open_change(&bench.name, &new),
+        Err(ForgeError::Invalid(_))
+    ));
+    new.commit = new.base_commit;
+    assert!(matches!(
+        bench.forge.open_change(&bench.name, &new),
+        Err(ForgeError::Invalid(_))
+    ));
+    // Two commits on the base are fine.
+    git(
+        &bench.work(),
+        &["checkout", "-q", "--detach", &commit.to_string()],
+    );
+    new.commit = bench.commit("second");
+    new.bundle = Some(bench.pack(new.base_commit, new.commit));
+    bench.forge.open_change(&bench.name, &new).unwrap();
+}
+
+#[test]
+fn compacting_keeps_everything() {
+    let bench = Bench::new();
+    for n in 0..5 {
+        open(&bench, &format!("b{n}"), &format!("f{n}"), "x");
+    }
+    bench
+        .forge
+        .close(&bench.name, 2, true, &bot(), at(3))
+        .unwrap();
+    bench.forge.compact(&bench.name).unwrap();
+    let packs = std::fs::read_dir(bench.bare().join("objects/pack"))
+        .unwrap()
+        .flatten();
+    assert_eq!(
+        packs
+            .filter(|e| e.path().extension().is_some_and(|e| e == "pack"))
+            .count(),
+        1
+    );
+    assert_eq!(bench.forge.diff(&bench.name, 2).unwrap().files.len(), 1);
+    assert_eq!(open(&bench, "b9", "f9", "x").number, 6);
+    bench.fsck();
+}
+
+#[tokio::test]
+async fn the_trait_offers_the_same_to_async_code() {
+    let bench = Bench::new();
+    let forge: Box<dyn forge::Forge> = Box::new(bench.forge.clone());
+    let new = bench.new_change("b", "new.txt", "new\n");
+    let change = forge.open_change(&bench.name, new).await.unwrap();
+    assert_eq!(
+        forge
+            .find_change(&bench.name, "b")
+            .await
+            .unwrap()
+            .value
+            .unwrap(),
+        *change
+    );
+    assert_eq!(
+        forge.list_repositories(None).await.unwrap().items[0].name,
+        bench.name
+    );
+    let merged = forge
+        .merge(&bench.name, 1, MergeMethod::Squash, alice(), at(2))
+        .await
+        .unwrap();
+    assert_eq!(
+        forge.repository(&bench.name).await.unwrap().head,
+        Some(merged.commit)
+    );
+    let missing = forge.change(&bench.name, 7).await.unwrap_err();
+    assert!(matches!(missing, ForgeError::NotFound(_)) && !missing.is_retryable());
 }

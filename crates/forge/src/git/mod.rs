@@ -7,29 +7,32 @@
 mod base;
 mod commit;
 mod diff;
+mod environment;
+mod error;
 mod import;
 mod log;
 mod merge;
 mod object;
 mod oid;
 mod pack;
+mod ref_update;
 mod refs;
+mod remote;
 mod run;
 mod stat;
 
 pub use base::{BaseRequest, BaseTree, Start, clone_base, load_base};
 pub use commit::{CommitDraft, CommitObject, Signature, read_commit, write_commit};
 pub use diff::{Diff, DiffEntry, DiffStatus, Patch, diff, patch};
+pub use error::GitError;
 pub use import::{ImportLimits, import_commit};
 pub use log::{LogEntry, is_ancestor, log, merge_base};
 pub use merge::{MergeCheck, merge_check, rebase_commits};
 pub use object::{ObjectKind, hash_object, read_object, write_object};
 pub use oid::{BytePath, InvalidOid, Oid};
-pub use refs::{
-    Expect, RefUpdate, default_branch, head_of, list_refs, read_ref, resolve, update_refs,
-    valid_branch_name,
-};
-pub use run::{Git, GitError, Invocation};
+pub use ref_update::{Expect, RefUpdate, update_refs};
+pub use refs::{default_branch, head_of, list_refs, read_ref, resolve, valid_branch_name};
+pub use run::{Git, Invocation};
 
-pub(crate) use base::git_dir_of;
 pub(crate) use object::{fsync_dir, unique as unique_name};
+pub(crate) use remote::{git_dir_of, is_elsewhere, remote_default};

@@ -7,168 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use super::oid::Oid;
-
-/// Settings that no repository and no host may change; they reach git and its children through `GIT_CONFIG_COUNT`.
-///
-/// `core.fsync` and `core.fsyncMethod`: objects and refs are on disk before git returns; loose objects share a flush.
-const SETTINGS: &[(&str, &str)] = &[
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.excludesFile", "/dev/null"),
-    ("core.fsync", "committed,pack-metadata"),
-    ("core.fsyncMethod", "batch"),
-    ("gc.auto", "0"),
-    ("gc.autoDetach", "false"),
-    ("maintenance.auto", "false"),
-    ("receive.autogc", "false"),
-    ("commit.gpgSign", "false"),
-    ("tag.gpgSign", "false"),
-    ("init.templateDir", ""),
-    ("init.defaultBranch", "main"),
-    ("credential.helper", ""),
-    ("protocol.ext.allow", "never"),
-    ("submodule.recurse", "false"),
-    ("fetch.recurseSubmodules", "false"),
-    ("transfer.fsckObjects", "true"),
-    // Old, harmless faults of real histories: refusing them would refuse real repositories.
-    ("fetch.fsck.zeroPaddedFilemode", "warn"),
-    ("fetch.fsck.badTimezone", "warn"),
-    ("fetch.fsck.missingSpaceBeforeDate", "warn"),
-    ("receive.fsck.zeroPaddedFilemode", "warn"),
-    ("receive.fsck.badTimezone", "warn"),
-    ("receive.fsck.missingSpaceBeforeDate", "warn"),
-    ("transfer.hideRefs", "refs/nightcrew"),
-    ("advice.detachedHead", "false"),
-    // We read repositories that belong to other users. Their configuration can start nothing: hooks, monitors and
-    // filters are off, and environments cannot write the trees that git runs in.
-    ("safe.directory", "*"),
-    ("pack.threads", "1"),
-    ("pack.writeReverseIndex", "false"),
-    ("index.version", "2"),
-    ("diff.renames", "true"),
-    ("diff.renameLimit", "1000"),
-    ("merge.renames", "true"),
-];
-
-/// Variables of the host that reach git only when it talks to another machine.
-const NETWORK_VARIABLES: &[&str] = &[
-    "SSH_AUTH_SOCK",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
-
-/// Why a git operation failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GitError {
-    /// There is no program `git` on the search path.
-    #[error("the program git was not found on the search path; install git 2.38 or later")]
-    ProgramMissing,
-    /// The path of a repository does not exist.
-    #[error("there is no repository at {}", .0.display())]
-    RepositoryMissing(PathBuf),
-    /// The path exists, and is not a git repository.
-    #[error("{} is not a git repository", .0.display())]
-    NotARepository(PathBuf),
-    /// The repository uses a format we do not read.
-    #[error("{} uses {format}, which is not supported", .path.display())]
-    UnsupportedFormat {
-        /// The repository.
-        path: PathBuf,
-        /// What it uses.
-        format: &'static str,
-    },
-    /// The repository, or the branch asked for, has no commit.
-    #[error("the repository has no commit on {0}")]
-    EmptyRepository(String),
-    /// A ref or a commit does not exist.
-    #[error("there is no commit or ref `{0}`")]
-    UnknownRevision(String),
-    /// A ref had another value than expected; nothing was changed.
-    #[error("the ref {name} is at {}, expected {}", show(found), show(expected))]
-    RefMoved {
-        /// The ref.
-        name: String,
-        /// What was expected; `None` is "absent".
-        expected: Option<Oid>,
-        /// What was found; `None` is "absent".
-        found: Option<Oid>,
-    },
-    /// A ref name git would refuse, or one that collides with another as folder and file.
-    #[error("`{name}` cannot be a ref name: {reason}")]
-    InvalidRefName {
-        /// The name.
-        name: String,
-        /// Why.
-        reason: &'static str,
-    },
-    /// The place to clone into exists and holds something else.
-    #[error("{} exists already", .0.display())]
-    DestinationExists(PathBuf),
-    /// A file with a pack or bundle is not one, or does not hold what was promised.
-    #[error("the pack {} is refused: {reason}", .path.display())]
-    BadPack {
-        /// The file.
-        path: PathBuf,
-        /// Why, as git or the parser says it.
-        reason: String,
-    },
-    /// The remote could not be reached, or refused.
-    #[error("the remote cannot be read: {0}")]
-    Remote(String),
-    /// Git ran and failed.
-    #[error("git {command} failed ({status}): {stderr}")]
-    Failed {
-        /// The sub-command.
-        command: String,
-        /// Exit status, as text.
-        status: String,
-        /// The end of what git wrote to standard error.
-        stderr: String,
-    },
-    /// Git answered something we cannot read.
-    #[error("the answer of git {command} cannot be read: {detail}")]
-    Unreadable {
-        /// The sub-command.
-        command: &'static str,
-        /// What was wrong.
-        detail: String,
-    },
-    /// Reading or writing a file of a repository failed.
-    #[error("cannot {doing} {}", .path.display())]
-    Io {
-        /// What was being done: a verb.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-}
-
-fn show(value: &Option<Oid>) -> String {
-    value.map_or_else(|| "nothing".to_owned(), |oid| oid.to_string())
-}
-
-impl GitError {
-    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
-    }
-}
+use super::GitError;
+use super::environment::{NETWORK_VARIABLES, environment};
 
 /// Runs git. Cheap to clone; made once by [`Git::find`].
 #[derive(Debug, Clone)]
@@ -206,6 +46,18 @@ impl Git {
         })
     }
 
+    /// What `git version` says, such as `2.39.5`.
+    ///
+    /// # Errors
+    /// [`GitError::ProgramMissing`].
+    pub fn version(&self) -> Result<String, GitError> {
+        let answer = self.bare("version").output()?;
+        Ok(String::from_utf8_lossy(&answer)
+            .trim()
+            .trim_start_matches("git version ")
+            .to_owned())
+    }
+
     /// The absolute path of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -241,45 +93,6 @@ impl Git {
             stdin: Input::Nothing,
         }
     }
-}
-
-fn environment(search_path: &OsStr) -> Vec<(OsString, OsString)> {
-    let mut all: Vec<(OsString, OsString)> = vec![("PATH".into(), search_path.to_owned())];
-    for (name, value) in [
-        ("HOME", "/nonexistent"),
-        ("XDG_CONFIG_HOME", "/nonexistent"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_CONFIG_SYSTEM", "/dev/null"),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_ATTR_NOSYSTEM", "1"),
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("GIT_ASKPASS", "/bin/false"),
-        ("SSH_ASKPASS", "/bin/false"),
-        ("GIT_OPTIONAL_LOCKS", "0"),
-        ("GIT_NO_REPLACE_OBJECTS", "1"),
-        ("GIT_ALLOW_PROTOCOL", "file:http:https:ssh:git"),
-        (
-            "GIT_SSH_COMMAND",
-            "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30",
-        ),
-        ("GIT_HTTP_LOW_SPEED_LIMIT", "1000"),
-        ("GIT_HTTP_LOW_SPEED_TIME", "60"),
-        // An identity is never guessed from the host; ours is given per commit.
-        ("GIT_AUTHOR_NAME", "Nightcrew"),
-        ("GIT_AUTHOR_EMAIL", "nightcrew@localhost"),
-        ("GIT_COMMITTER_NAME", "Nightcrew"),
-        ("GIT_COMMITTER_EMAIL", "nightcrew@localhost"),
-        ("LC_ALL", "C"),
-        ("TZ", "UTC"),
-    ] {
-        all.push((name.into(), value.into()));
-    }
-    all.push(("GIT_CONFIG_COUNT".into(), SETTINGS.len().to_string().into()));
-    for (n, (key, value)) in SETTINGS.iter().enumerate() {
-        all.push((format!("GIT_CONFIG_KEY_{n}").into(), (*key).into()));
-        all.push((format!("GIT_CONFIG_VALUE_{n}").into(), (*value).into()));
-    }
-    all
 }
 
 enum Input {

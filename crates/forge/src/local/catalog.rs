@@ -130,6 +130,25 @@ impl LocalForge {
         }
     }
 
+    /// Puts all objects of a repository into one pack and all refs into one file: each change leaves a small pack.
+    /// Nothing is dropped, also not what no ref reaches: it may be about to be used. For quiet hours.
+    ///
+    /// # Errors
+    /// [`ForgeError::NotFound`], [`ForgeError::Git`].
+    pub fn compact(&self, name: &RepoName) -> Result<(), ForgeError> {
+        let repo = self.repo(name)?;
+        let _writing = repo.write()?;
+        self.git()
+            .at(&repo.git_dir, "repack")
+            .args(["-a", "-d", "-k", "-q", "-l"])
+            .output()?;
+        self.git()
+            .at(&repo.git_dir, "pack-refs")
+            .args(["--all", "--prune"])
+            .output()?;
+        Ok(())
+    }
+
     pub(crate) fn refuse_taken(&self, name: &RepoName, path: &Path) -> Result<(), ForgeError> {
         if path.exists() {
             Err(ForgeError::Exists(format!("repository {name}")))

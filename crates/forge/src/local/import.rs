@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::LocalForge;
 use super::catalog::{publish, write_bare};
-use crate::git::{GitError, git_dir_of};
+use crate::git::{GitError, git_dir_of, is_elsewhere, remote_default};
 use crate::{ForgeError, RepoName};
 
 /// One repository to bring in.
@@ -90,13 +90,13 @@ impl LocalForge {
         };
         let path = self.path_of(&name);
         self.refuse_taken(&name, &path)?;
-        let is_url = source.from.contains("://")
-            || (source.from.contains(':') && !source.from.starts_with(['/', '.']));
-        let url = if is_url {
+        let url = if is_elsewhere(&source.from) {
             source.from.clone()
         } else {
-            let git_dir =
-                git_dir_of(Path::new(&source.from)).map_err(|error| self.named(source, error))?;
+            let git_dir = git_dir_of(Path::new(
+                source.from.strip_prefix("file://").unwrap_or(&source.from),
+            ))
+            .map_err(|error| self.named(source, error))?;
             format!("file://{}", git_dir.display())
         };
         let work = self.root().join(crate::git::unique_name(".import"));
@@ -113,21 +113,11 @@ impl LocalForge {
     /// All branches and tags, through the protocol, so that nothing but what they reach comes along.
     fn fetch_all(&self, url: &str, work: &Path) -> Result<(), GitError> {
         let git = self.git();
-        let answer = git
-            .bare("ls-remote")
-            .network()
-            .args(["--symref", "--end-of-options", url, "HEAD"])
-            .output();
-        let answer = answer.map_err(remote)?;
-        let text = String::from_utf8_lossy(&answer);
-        let branch = text
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("ref: refs/heads/")?
-                    .strip_suffix("\tHEAD")
-            })
-            .unwrap_or("main");
-        write_bare(work, branch).map_err(|error| match error {
+        let branch = match remote_default(git, url) {
+            Err(GitError::EmptyRepository(_)) => "main".to_owned(),
+            other => other?,
+        };
+        write_bare(work, &branch).map_err(|error| match error {
             ForgeError::Io {
                 doing,
                 path,

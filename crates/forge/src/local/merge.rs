@@ -63,7 +63,7 @@ impl Repo {
                 commit,
                 merge_base,
             };
-            match writing.carry_out(number, intent) {
+            match writing.carry_out(number, &intent) {
                 Err(ForgeError::Git(GitError::RefMoved { .. })) => {}
                 other => return other,
             }
@@ -134,11 +134,11 @@ impl Repo {
 }
 
 impl Writing<'_> {
-    fn carry_out(&mut self, number: u64, intent: MergeIntent) -> Result<Merged, ForgeError> {
+    fn carry_out(&mut self, number: u64, intent: &MergeIntent) -> Result<Merged, ForgeError> {
         let (old, mut record) = self.open(number)?;
         record.merging = Some(intent.clone());
         self.save(Some(old), record, Vec::new(), Vec::new())?;
-        self.finish(number, &intent)
+        self.finish(number, intent)
     }
 
     /// Moves the base branch, then ends the record.

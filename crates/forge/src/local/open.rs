@@ -1,9 +1,12 @@
 //! Opening and updating changes: the only places that put our commits on a branch.
 
+use std::path::Path;
+
 use super::record::{Record, VERSION};
 use super::repo::{Repo, Writing, by_branch};
 use crate::git::{
-    Expect, GitError, ImportLimits, Oid, RefUpdate, import_commit, read_commit, valid_branch_name,
+    CommitObject, Expect, GitError, ImportLimits, Oid, RefUpdate, import_commit, is_ancestor,
+    read_commit, valid_branch_name,
 };
 use crate::{Change, ChangeState, ChangeUpdate, ForgeError, ForgeEventKind, NewChange};
 
@@ -15,7 +18,8 @@ impl Repo {
         self.refuse_nonsense(new)?;
         // Objects are taken in before the lock: it may take long, and nobody sees them until a ref does.
         if !self.is_there(new)? {
-            self.take_objects(new.bundle.as_deref(), new.commit)?;
+            let commit = self.take_objects(new.bundle.as_deref(), new.commit)?;
+            self.refuse_other_line(&commit, new.commit, new.base_commit)?;
         }
         let mut writing = self.write()?;
         let found = by_branch(&writing.records, &new.branch).cloned();
@@ -45,7 +49,11 @@ impl Repo {
         update: &ChangeUpdate,
     ) -> Result<Change, ForgeError> {
         if update.commit != update.expected_head {
-            self.take_objects(update.bundle.as_deref(), update.commit)?;
+            let base = update
+                .base_commit
+                .unwrap_or(self.record(number)?.base_commit);
+            let commit = self.take_objects(update.bundle.as_deref(), update.commit)?;
+            self.refuse_other_line(&commit, update.commit, base)?;
         }
         let mut writing = self.write()?;
         let (_, mut record) = writing.open(number)?;
@@ -56,6 +64,7 @@ impl Repo {
             return Err(self.moved(&record.branch, Some(update.expected_head), head));
         }
         let before = record.clone();
+        record.base_commit = update.base_commit.unwrap_or(record.base_commit);
         if let Some(text) = &update.title {
             record.title = title(text);
         }
@@ -81,23 +90,40 @@ impl Repo {
             && (record.state != ChangeState::Open || self.head(&new.branch)? == Some(new.commit)))
     }
 
-    fn take_objects(
-        &self,
-        bundle: Option<&std::path::Path>,
-        commit: Oid,
-    ) -> Result<(), ForgeError> {
-        match bundle {
+    fn take_objects(&self, bundle: Option<&Path>, commit: Oid) -> Result<CommitObject, ForgeError> {
+        Ok(match bundle {
             Some(file) => import_commit(
                 &self.git,
                 &self.git_dir,
                 file,
                 commit,
                 ImportLimits::default(),
-            )
-            .map(drop)?,
-            None => read_commit(&self.git, &self.git_dir, commit).map(drop)?,
+            )?,
+            None => read_commit(&self.git, &self.git_dir, commit)?,
+        })
+    }
+
+    /// A change grows out of the commit it says it started from: a rewritten history is not proposed by mistake.
+    fn refuse_other_line(
+        &self,
+        object: &CommitObject,
+        commit: Oid,
+        base: Oid,
+    ) -> Result<(), ForgeError> {
+        if commit == base {
+            return Err(ForgeError::Invalid(format!(
+                "the change has no commit: it ends where it starts, at {base}"
+            )));
         }
-        Ok(())
+        // The usual change has one commit, so git need not be asked. An unknown base is no ancestor.
+        if object.parents.contains(&base)
+            || is_ancestor(&self.git, &self.git_dir, base, commit).unwrap_or(false)
+        {
+            return Ok(());
+        }
+        Err(ForgeError::Invalid(format!(
+            "the commit {commit} does not descend from {base}, where the change starts"
+        )))
     }
 
     fn refuse_nonsense(&self, new: &NewChange) -> Result<(), ForgeError> {

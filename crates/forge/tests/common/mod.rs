@@ -1,5 +1,6 @@
 //! A bench of real git for the tests: an ordinary user with a work tree, and a local forge.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
 #![allow(unreachable_pub, reason = "shared between test binaries")]
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,9 @@ pub fn person(dir: &Path) -> Command {
     let mut command = Command::new("git");
     command
         .current_dir(dir)
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_TRACE")
+        .env_remove("GIT_CONFIG_COUNT")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
