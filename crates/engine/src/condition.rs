@@ -1,7 +1,9 @@
 //! Conditions in CEL (Common Expression Language), over plain JSON values.
 //!
-//! An expression can neither loop nor reach outside. Its size is bounded here, because nested
-//! comprehensions multiply.
+//! An expression can neither loop for ever nor reach outside. Its size and nesting are bounded when
+//! it is read, and its work before it is evaluated, because nested comprehensions multiply.
+
+mod cost;
 
 use cel::{Context, Program, Value};
 
@@ -58,7 +60,10 @@ impl Condition {
     /// # Errors
     /// [`ConditionError::Syntax`] when it is not CEL or too large.
     pub fn compile(expression: &str) -> Result<Self, ConditionError> {
-        let syntax = |cause: String| ConditionError::Syntax { expression: expression.to_owned(), cause };
+        let syntax = |cause: String| ConditionError::Syntax {
+            expression: expression.to_owned(),
+            cause,
+        };
         if expression.len() > LONGEST {
             return Err(syntax(format!("it is longer than {LONGEST} bytes")));
         }
@@ -67,23 +72,44 @@ impl Condition {
             .map(|name| expression.matches(name).count())
             .sum();
         if comprehensions > MOST_COMPREHENSIONS {
-            return Err(syntax(format!("it has more than {MOST_COMPREHENSIONS} comprehensions")));
+            return Err(syntax(format!(
+                "it has more than {MOST_COMPREHENSIONS} comprehensions"
+            )));
         }
         let program = Program::compile(expression).map_err(|error| syntax(error.to_string()))?;
-        Ok(Self { expression: expression.to_owned(), program })
+        if cost::is_too_deep(program.expression()) {
+            return Err(syntax(format!(
+                "it nests deeper than {} levels",
+                cost::DEEPEST
+            )));
+        }
+        Ok(Self {
+            expression: expression.to_owned(),
+            program,
+        })
     }
 
     /// Evaluates it over named values.
     ///
     /// # Errors
-    /// [`ConditionError::Evaluation`] for unknown names and type errors;
+    /// [`ConditionError::Evaluation`] for unknown names and type errors, and when it could take too
+    /// much work over these values;
     /// [`ConditionError::NotBoolean`] when the result is neither true nor false.
     pub fn holds(&self, variables: &[(&str, &serde_json::Value)]) -> Result<bool, ConditionError> {
-        let evaluation =
-            |cause: String| ConditionError::Evaluation { expression: self.expression.clone(), cause };
+        let evaluation = |cause: String| ConditionError::Evaluation {
+            expression: self.expression.clone(),
+            cause,
+        };
+        if cost::of(self.program.expression(), variables) > cost::MOST {
+            return Err(evaluation(
+                "it could take too much work over values this large; nest fewer loops".to_owned(),
+            ));
+        }
         let mut context = Context::default();
         for (name, value) in variables {
-            context.add_variable(*name, value).map_err(|error| evaluation(error.to_string()))?;
+            context
+                .add_variable(*name, value)
+                .map_err(|error| evaluation(error.to_string()))?;
         }
         match self.program.execute(&context) {
             Ok(Value::Bool(value)) => Ok(value),
@@ -100,7 +126,10 @@ impl Condition {
 ///
 /// # Errors
 /// As [`Condition::compile`] and [`Condition::holds`].
-pub fn evaluate(expression: &str, variables: &[(&str, &serde_json::Value)]) -> Result<bool, ConditionError> {
+pub fn evaluate(
+    expression: &str,
+    variables: &[(&str, &serde_json::Value)],
+) -> Result<bool, ConditionError> {
     Condition::compile(expression)?.holds(variables)
 }
 
@@ -114,17 +143,35 @@ mod tests {
     fn conditions_see_what_they_are_given_and_nothing_else() {
         let repo = json!({"files": [".travis.yml"], "archived": false, "count": 3});
         let holds = |text: &str| evaluate(text, &[("repo", &repo)]);
-        assert_eq!(holds("repo.files.exists(f, f == '.travis.yml') && !repo.archived"), Ok(true));
+        assert_eq!(
+            holds("repo.files.exists(f, f == '.travis.yml') && !repo.archived"),
+            Ok(true)
+        );
         assert_eq!(holds("repo.count > 2"), Ok(true));
-        assert!(matches!(holds("other.count > 2"), Err(ConditionError::Evaluation { .. })));
-        assert!(matches!(holds("repo.count"), Err(ConditionError::NotBoolean { .. })));
-        assert!(matches!(holds("repo.count >"), Err(ConditionError::Syntax { .. })));
-        assert!(matches!(holds(&"!".repeat(5000)), Err(ConditionError::Syntax { .. })));
+        assert!(matches!(
+            holds("other.count > 2"),
+            Err(ConditionError::Evaluation { .. })
+        ));
+        assert!(matches!(
+            holds("repo.count"),
+            Err(ConditionError::NotBoolean { .. })
+        ));
+        assert!(matches!(
+            holds("repo.count >"),
+            Err(ConditionError::Syntax { .. })
+        ));
+        assert!(matches!(
+            holds(&"!".repeat(5000)),
+            Err(ConditionError::Syntax { .. })
+        ));
     }
 
     #[test]
     fn integers_of_json_compare_with_integer_literals() {
         let steps = json!({"convert": {"manual": 0}});
-        assert_eq!(evaluate("steps.convert.manual > 0", &[("steps", &steps)]), Ok(false));
+        assert_eq!(
+            evaluate("steps.convert.manual > 0", &[("steps", &steps)]),
+            Ok(false)
+        );
     }
 }
