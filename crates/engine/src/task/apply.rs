@@ -23,9 +23,15 @@ pub fn apply(task: &mut Task, fact: &TaskFact, at: Timestamp) {
             task.base = Some(base.clone());
             task.isolation = Some(isolation.clone());
         }
-        TaskFact::StepStarted { index, id, kind, attempt } => {
+        TaskFact::StepStarted {
+            index,
+            id,
+            kind,
+            attempt,
+        } => {
             // A step that asked a person and goes on is not listed twice.
-            task.steps.retain(|step| step.index != *index || step.attempt != *attempt);
+            task.steps
+                .retain(|step| step.index != *index || step.attempt != *attempt);
             task.steps.push(StepRecord {
                 index: *index,
                 id: id.clone(),
@@ -36,9 +42,19 @@ pub fn apply(task: &mut Task, fact: &TaskFact, at: Timestamp) {
                 log: None,
                 wall_ms: 0,
             });
-            task.status = if kind == "validate" { TaskStatus::Validating } else { TaskStatus::Running };
+            task.status = if kind == "validate" {
+                TaskStatus::Validating
+            } else {
+                TaskStatus::Running
+            };
         }
-        TaskFact::StepFinished { index, outcome, outputs, log, wall_ms } => {
+        TaskFact::StepFinished {
+            index,
+            outcome,
+            outputs,
+            log,
+            wall_ms,
+        } => {
             finish_step(task, *index, outcome, outputs, log.as_ref(), *wall_ms);
         }
         TaskFact::Validated { validators } => task.validators.extend(validators.iter().cloned()),
@@ -48,7 +64,11 @@ pub fn apply(task: &mut Task, fact: &TaskFact, at: Timestamp) {
         }
         TaskFact::Woken { .. } => wake(task),
         TaskFact::Approved { step, by } => {
-            task.approvals.push(Approval { step: *step, by: by.clone(), at });
+            task.approvals.push(Approval {
+                step: *step,
+                by: by.clone(),
+                at,
+            });
         }
         TaskFact::Proposed { proposal } => {
             task.proposal = Some(proposal.clone());
@@ -65,12 +85,12 @@ pub fn apply(task: &mut Task, fact: &TaskFact, at: Timestamp) {
         TaskFact::Interrupted { blame, .. } => {
             start_over(task);
             if *blame {
-                task.interruptions += 1;
+                task.interruptions = task.interruptions.saturating_add(1);
             }
         }
         TaskFact::Retried { .. } => {
             start_over(task);
-            task.round += 1;
+            task.round = task.round.saturating_add(1);
             task.attempt = 1;
             task.interruptions = 0;
             task.approvals.clear();
@@ -80,6 +100,8 @@ pub fn apply(task: &mut Task, fact: &TaskFact, at: Timestamp) {
         TaskFact::Ended { status, reason } => {
             task.status = *status;
             task.wait = None;
+            // Pausing is about what may still happen; a retry of what ended starts free.
+            task.paused = false;
             task.reason = Some(reason.clone());
         }
     }
@@ -115,7 +137,10 @@ fn finish_step(
 fn wake(task: &mut Task) {
     let after_review = waits_after_review(task);
     let failed = task.steps.last().is_some_and(|step| {
-        matches!(step.outcome, Some(StepOutcome::Failed { .. } | StepOutcome::TimedOut))
+        matches!(
+            step.outcome,
+            Some(StepOutcome::Failed { .. } | StepOutcome::TimedOut)
+        )
     });
     task.wait = None;
     task.status = if after_review {
@@ -127,7 +152,7 @@ fn wake(task: &mut Task) {
     };
     if failed && task.status == TaskStatus::Queued {
         start_over(task);
-        task.attempt += 1;
+        task.attempt = task.attempt.saturating_add(1);
     }
 }
 

@@ -7,7 +7,11 @@ use model::task::{Task, TaskStatus};
 use super::command::{ended, wrong};
 use crate::rejection::Rejection;
 
-pub(super) fn decide(task: &Task, code: ReasonCode, sentence: &str) -> Result<Vec<TaskFact>, Rejection> {
+pub(super) fn decide(
+    task: &Task,
+    code: ReasonCode,
+    sentence: &str,
+) -> Result<Vec<TaskFact>, Rejection> {
     if task.status.is_final() {
         return Err(wrong(task, "cancel"));
     }

@@ -11,5 +11,9 @@ pub(super) fn decide(task: &Task, by: &str) -> Result<Vec<TaskFact>, Rejection> 
     if task.status.is_final() || task.change.is_none() {
         return Err(wrong(task, "close"));
     }
-    Ok(vec![ended(TaskStatus::Rejected, ReasonCode::ChangeClosed, format!("{by} closed the change"))])
+    Ok(vec![ended(
+        TaskStatus::Rejected,
+        ReasonCode::ChangeClosed,
+        format!("{by} closed the change"),
+    )])
 }

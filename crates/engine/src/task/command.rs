@@ -54,20 +54,20 @@ pub enum TaskCommand {
         /// For what.
         wait: Wait,
     },
-    /// A timer came due; `seq` is that of the fact that began the wait.
+    /// What it waited for came by itself; out of date while the wait's time lies ahead.
     Wake,
     /// Nobody answered in time.
     Expire,
     /// A person consents.
     Approve {
-        /// Who.
+        /// Who, as `person:NAME`.
         by: String,
         /// Their roles.
         roles: Vec<String>,
     },
     /// A person says no.
     Deny {
-        /// Who.
+        /// Who, as `person:NAME`.
         by: String,
         /// In words.
         text: String,
@@ -149,12 +149,22 @@ pub enum TaskCommand {
 ///
 /// # Errors
 /// [`Rejection`] when the command does not fit the task as it stands.
-pub fn decide(task: &Task, command: &TaskCommand, context: &Context<'_>) -> Result<Vec<TaskFact>, Rejection> {
+pub fn decide(
+    task: &Task,
+    command: &TaskCommand,
+    context: &Context<'_>,
+) -> Result<Vec<TaskFact>, Rejection> {
     match command {
         TaskCommand::Claim { runner } => super::claim::decide(task, runner, context),
         TaskCommand::Prepare { base, isolation } => super::prepare::decide(task, base, isolation),
         TaskCommand::StartStep { index } => super::start_step::decide(task, *index, context),
-        TaskCommand::FinishStep { index, outcome, outputs, log, wall_ms } => {
+        TaskCommand::FinishStep {
+            index,
+            outcome,
+            outputs,
+            log,
+            wall_ms,
+        } => {
             let finished = super::finish_step::Finished {
                 index: *index,
                 outcome: outcome.clone(),
@@ -165,15 +175,17 @@ pub fn decide(task: &Task, command: &TaskCommand, context: &Context<'_>) -> Resu
             super::finish_step::decide(task, finished, context)
         }
         TaskCommand::Validate { validators } => super::validate::decide(task, validators),
-        TaskCommand::Wait { wait } => super::wait::decide(task, wait),
-        TaskCommand::Wake => super::wake::decide(task),
+        TaskCommand::Wait { wait } => super::wait::decide(task, wait, context),
+        TaskCommand::Wake => super::wake::decide(task, context),
         TaskCommand::Expire => super::expire::decide(task, context),
         TaskCommand::Approve { by, roles } => super::approve::decide(task, by, roles),
         TaskCommand::Deny { by, text } => super::deny::decide(task, by, text),
         TaskCommand::Propose { proposal } => super::propose::decide(task, proposal, context),
         TaskCommand::Submit { change } => super::submit::decide(task, change),
         TaskCommand::Refuse { reason } => super::refuse::decide(task, reason),
-        TaskCommand::Review { verdict, by, text } => super::review::decide(task, *verdict, by, text),
+        TaskCommand::Review { verdict, by, text } => {
+            super::review::decide(task, *verdict, by, text)
+        }
         TaskCommand::Merge { by, commit } => super::merge::decide(task, by, commit),
         TaskCommand::Close { by } => super::close::decide(task, by),
         TaskCommand::End { status, reason } => super::end::decide(task, *status, reason),
@@ -188,10 +200,26 @@ pub fn decide(task: &Task, command: &TaskCommand, context: &Context<'_>) -> Resu
 
 /// The rejection of a command in a status where it makes no sense.
 pub(super) fn wrong(task: &Task, command: &'static str) -> Rejection {
-    Rejection::WrongStatus { command, status: task.status.to_string() }
+    Rejection::WrongStatus {
+        command,
+        status: task.status.to_string(),
+    }
 }
 
-/// The fact that ends a task.
+/// The fact that ends a task. An end always says why: where nobody gave words, the code stands in.
 pub(super) fn ended(status: TaskStatus, code: ReasonCode, sentence: impl Into<String>) -> TaskFact {
-    TaskFact::Ended { status, reason: Reason::new(code, sentence) }
+    let mut sentence = sentence.into();
+    if sentence.trim().is_empty() {
+        sentence = format!("the task ended as {status} ({code}), without further words");
+    }
+    TaskFact::Ended {
+        status,
+        reason: Reason::new(code, sentence),
+    }
+}
+
+/// Whether an actor is a person; runners, agents, forges and the system itself are not.
+pub(super) fn is_person(by: &str) -> bool {
+    by.strip_prefix("person:")
+        .is_some_and(|name| !name.trim().is_empty())
 }

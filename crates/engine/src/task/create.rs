@@ -24,11 +24,33 @@ pub fn create(run: &Run, campaign: CampaignId, target: Target, wave: u32) -> (Ta
 /// A task as it stands after its first fact; `None` when the fact is not a creation.
 #[must_use]
 pub fn initial(id: TaskId, fact: &TaskFact, at: Timestamp) -> Option<Task> {
-    let TaskFact::Created { run, campaign, automation, version, target, wave } = fact else { return None };
-    Some(blank(id, *run, *campaign, automation, *version, target.clone(), *wave, at))
+    let TaskFact::Created {
+        run,
+        campaign,
+        automation,
+        version,
+        target,
+        wave,
+    } = fact
+    else {
+        return None;
+    };
+    Some(blank(
+        id,
+        *run,
+        *campaign,
+        automation,
+        *version,
+        target.clone(),
+        *wave,
+        at,
+    ))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one fact, taken apart in one place")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one fact, taken apart in one place"
+)]
 fn blank(
     id: TaskId,
     run: RunId,

@@ -8,22 +8,42 @@ use model::task::{Task, TaskStatus};
 /// An effect with the lane it belongs to and its earliest time.
 pub type Asked = (Effect, String, Timestamp);
 
-/// Effects of `fact`, which led from `before` to `after`; `seq` is the fact's own number.
+/// Effects of `fact`, one of the facts of a decision that led from `before` to `after`; `seq` is the
+/// fact's own number.
+///
+/// `before` and `after` enclose the *whole* decision: a proposal that the same decision ends for
+/// want of evidence, or stops for a consent, must not reach the forge.
 #[must_use]
-pub fn effects(before: &Task, after: &Task, fact: &TaskFact, seq: u64, now: Timestamp) -> Vec<Asked> {
+pub fn effects(
+    before: &Task,
+    after: &Task,
+    fact: &TaskFact,
+    seq: u64,
+    now: Timestamp,
+) -> Vec<Asked> {
     let mut asked = Vec::new();
     let writer_lane = || format!("forge:{}", after.target.repository);
     match fact {
         TaskFact::Waited { wait } => {
             if let Some(until) = wait.until {
-                asked.push((Effect::Wake { task: after.id, seq }, format!("wake:{}", after.id), until));
+                asked.push((
+                    Effect::Wake {
+                        task: after.id,
+                        seq,
+                    },
+                    format!("wake:{}", after.id),
+                    until,
+                ));
             }
         }
         TaskFact::Proposed { .. } | TaskFact::Woken { .. } if after.status == TaskStatus::Ready => {
             asked.push((Effect::SubmitChange { task: after.id }, writer_lane(), now));
         }
         // A change that nobody will decide on any more must not stay open, nor its branch.
-        TaskFact::Ended { status: TaskStatus::Cancelled, .. } if before.change.is_some() => {
+        TaskFact::Ended {
+            status: TaskStatus::Cancelled,
+            ..
+        } if before.change.is_some() => {
             asked.push((Effect::CloseChange { task: after.id }, writer_lane(), now));
         }
         _ => {}

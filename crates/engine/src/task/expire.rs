@@ -20,9 +20,13 @@ pub(super) fn decide(task: &Task, context: &Context<'_>) -> Result<Vec<TaskFact>
         WaitKind::Approval if wait.silence_permits => Ok(consent(task, "silence")),
         WaitKind::Approval | WaitKind::Person => {
             let sentence = "nobody answered in time; retry the task to ask again";
-            Ok(vec![ended(TaskStatus::Rejected, ReasonCode::ApprovalExpired, sentence)])
+            Ok(vec![ended(
+                TaskStatus::Rejected,
+                ReasonCode::ApprovalExpired,
+                sentence,
+            )])
         }
-        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget => super::wake::decide(task),
+        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget => super::wake::decide(task, context),
         WaitKind::Ci => Err(wrong(task, "expire")),
     }
 }

@@ -14,9 +14,18 @@ pub(super) fn decide(task: &Task, cause: &str, blame: bool) -> Result<Vec<TaskFa
         return Err(wrong(task, "interrupt"));
     }
     if blame && task.interruptions >= MOST_INTERRUPTIONS {
-        let sentence =
-            format!("its runner was lost {} times in a row, last: {cause}; look at the runner", task.interruptions + 1);
-        return Ok(vec![ended(TaskStatus::Failed, ReasonCode::Interrupted, sentence)]);
+        let sentence = format!(
+            "its runner was lost {} times in a row, last: {cause}; look at the runner",
+            task.interruptions.saturating_add(1)
+        );
+        return Ok(vec![ended(
+            TaskStatus::Failed,
+            ReasonCode::Interrupted,
+            sentence,
+        )]);
     }
-    Ok(vec![TaskFact::Interrupted { cause: cause.to_owned(), blame }])
+    Ok(vec![TaskFact::Interrupted {
+        cause: cause.to_owned(),
+        blame,
+    }])
 }

@@ -13,5 +13,9 @@ pub(super) fn decide(task: &Task, by: &str, commit: &str) -> Result<Vec<TaskFact
         return Err(wrong(task, "merge"));
     }
     let short: String = commit.chars().take(12).collect();
-    Ok(vec![ended(TaskStatus::Merged, ReasonCode::Merged, format!("merged by {by} as {short}"))])
+    Ok(vec![ended(
+        TaskStatus::Merged,
+        ReasonCode::Merged,
+        format!("merged by {by} as {short}"),
+    )])
 }

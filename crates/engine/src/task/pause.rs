@@ -15,7 +15,10 @@ pub(super) fn decide(task: &Task) -> Result<Vec<TaskFact>, Rejection> {
     }
     let mut facts = vec![TaskFact::Paused];
     if task.status.is_leased() {
-        facts.push(TaskFact::Interrupted { cause: "paused".to_owned(), blame: false });
+        facts.push(TaskFact::Interrupted {
+            cause: "paused".to_owned(),
+            blame: false,
+        });
     }
     Ok(facts)
 }

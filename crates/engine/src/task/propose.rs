@@ -12,16 +12,30 @@ use super::command::{ended, wrong};
 use crate::context::Context;
 use crate::rejection::Rejection;
 
-pub(super) fn decide(task: &Task, proposal: &Proposal, context: &Context<'_>) -> Result<Vec<TaskFact>, Rejection> {
+pub(super) fn decide(
+    task: &Task,
+    proposal: &Proposal,
+    context: &Context<'_>,
+) -> Result<Vec<TaskFact>, Rejection> {
     if task.status != TaskStatus::Running {
         return Err(wrong(task, "propose"));
     }
     let index = match task.steps.last() {
         Some(step) if step.outcome.is_none() && step.kind == "change" => step.index,
-        _ => return Err(Rejection::Invalid("only a running change step proposes".to_owned())),
+        _ => {
+            return Err(Rejection::Invalid(
+                "only a running change step proposes".to_owned(),
+            ));
+        }
     };
-    if task.base.as_ref().is_none_or(|base| base.commit != proposal.base) {
-        return Err(Rejection::Stale("the proposal is on another base than the task"));
+    if task
+        .base
+        .as_ref()
+        .is_none_or(|base| base.commit != proposal.base)
+    {
+        return Err(Rejection::Stale(
+            "the proposal is on another base than the task",
+        ));
     }
     let mut facts = vec![
         TaskFact::StepFinished {
@@ -31,13 +45,26 @@ pub(super) fn decide(task: &Task, proposal: &Proposal, context: &Context<'_>) ->
             log: None,
             wall_ms: 0,
         },
-        TaskFact::Proposed { proposal: proposal.clone() },
+        TaskFact::Proposed {
+            proposal: proposal.clone(),
+        },
     ];
-    let verified =
-        !task.validators.is_empty() && task.validators.iter().all(|result| result.verdict == Verdict::Passed);
+    let verified = !task.validators.is_empty()
+        && task
+            .validators
+            .iter()
+            .all(|result| result.verdict == Verdict::Passed);
     if !verified {
-        let sentence = "no validator ran, so nothing is known about the change; add a validate step";
-        facts.push(ended(TaskStatus::Unverified, ReasonCode::NotValidated, sentence));
+        let sentence = if task.validators.is_empty() {
+            "no validator ran, so nothing is known about the change; add a validate step"
+        } else {
+            "not every validator passed, so the change is not proposed; see the evidence"
+        };
+        facts.push(ended(
+            TaskStatus::Unverified,
+            ReasonCode::NotValidated,
+            sentence,
+        ));
         return Ok(facts);
     }
     let ask = Ask {
@@ -49,14 +76,26 @@ pub(super) fn decide(task: &Task, proposal: &Proposal, context: &Context<'_>) ->
     match context.policy.decide(&ask) {
         Decision::Permit => {}
         Decision::Forbid { rule } => {
-            let sentence = format!("policy `{rule}` forbids opening a change in {}", task.target.repository);
-            facts.push(ended(TaskStatus::Failed, ReasonCode::PolicyDenied, sentence));
+            let sentence = format!(
+                "policy `{rule}` forbids opening a change in {}",
+                task.target.repository
+            );
+            facts.push(ended(
+                TaskStatus::Failed,
+                ReasonCode::PolicyDenied,
+                sentence,
+            ));
         }
         Decision::NeedsApproval { by, rule } => {
             let sentence = format!("policy `{rule}` asks {by} before a change is opened");
             let reason = Reason::new(ReasonCode::ApprovalNeeded, sentence);
-            let wait =
-                Wait { kind: WaitKind::Approval, reason, owner: Some(by), until: None, silence_permits: false };
+            let wait = Wait {
+                kind: WaitKind::Approval,
+                reason,
+                owner: Some(by),
+                until: None,
+                silence_permits: false,
+            };
             facts.push(TaskFact::Waited { wait });
         }
     }

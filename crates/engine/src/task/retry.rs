@@ -8,7 +8,10 @@ use crate::rejection::Rejection;
 
 pub(super) fn decide(task: &Task, cause: &str) -> Result<Vec<TaskFact>, Rejection> {
     let waits_for_person = task.status == TaskStatus::Waiting
-        && task.wait.as_ref().is_some_and(|wait| matches!(wait.kind, WaitKind::Person | WaitKind::Budget));
+        && task
+            .wait
+            .as_ref()
+            .is_some_and(|wait| matches!(wait.kind, WaitKind::Person | WaitKind::Budget));
     let may = matches!(
         task.status,
         TaskStatus::Failed | TaskStatus::Unverified | TaskStatus::Rejected | TaskStatus::Cancelled
@@ -16,5 +19,7 @@ pub(super) fn decide(task: &Task, cause: &str) -> Result<Vec<TaskFact>, Rejectio
     if !may {
         return Err(wrong(task, "retry"));
     }
-    Ok(vec![TaskFact::Retried { cause: cause.to_owned() }])
+    Ok(vec![TaskFact::Retried {
+        cause: cause.to_owned(),
+    }])
 }

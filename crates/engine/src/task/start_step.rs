@@ -8,7 +8,11 @@ use super::command::wrong;
 use crate::context::Context;
 use crate::rejection::Rejection;
 
-pub(super) fn decide(task: &Task, index: u32, context: &Context<'_>) -> Result<Vec<TaskFact>, Rejection> {
+pub(super) fn decide(
+    task: &Task,
+    index: u32,
+    context: &Context<'_>,
+) -> Result<Vec<TaskFact>, Rejection> {
     if task.status != TaskStatus::Running {
         return Err(wrong(task, "start_step"));
     }
@@ -17,9 +21,16 @@ pub(super) fn decide(task: &Task, index: u32, context: &Context<'_>) -> Result<V
     }
     // A step that asked a person was begun before; beginning it again is how it goes on.
     if index != task.next_step {
-        return Err(Rejection::WrongStep { index, expected: task.next_step });
+        return Err(Rejection::WrongStep {
+            index,
+            expected: task.next_step,
+        });
     }
-    let step = context.definition.steps.get(index as usize).ok_or(Rejection::NoSuchStep(index))?;
+    let step = context
+        .definition
+        .steps
+        .get(index as usize)
+        .ok_or(Rejection::NoSuchStep(index))?;
     let kind = step.kind().unwrap_or(StepKind::Command);
     Ok(vec![TaskFact::StepStarted {
         index,

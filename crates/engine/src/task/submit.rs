@@ -11,5 +11,10 @@ pub(super) fn decide(task: &Task, change: &ChangeRef) -> Result<Vec<TaskFact>, R
     if task.status != TaskStatus::Ready {
         return Err(wrong(task, "submit"));
     }
-    Ok(vec![TaskFact::Submitted { change: change.clone() }, TaskFact::ReviewOpened])
+    Ok(vec![
+        TaskFact::Submitted {
+            change: change.clone(),
+        },
+        TaskFact::ReviewOpened,
+    ])
 }

@@ -12,5 +12,9 @@ pub(super) fn decide(task: &Task, by: &str) -> Result<Vec<TaskFact>, Rejection> 
         return Err(wrong(task, "supersede"));
     }
     let sentence = format!("{by} works on the same target and takes over");
-    Ok(vec![ended(TaskStatus::Superseded, ReasonCode::NewerTask, sentence)])
+    Ok(vec![ended(
+        TaskStatus::Superseded,
+        ReasonCode::NewerTask,
+        sentence,
+    )])
 }

@@ -7,9 +7,14 @@ use model::task::{Task, TaskStatus};
 use super::command::wrong;
 use crate::rejection::Rejection;
 
-pub(super) fn decide(task: &Task, validators: &[ValidatorResult]) -> Result<Vec<TaskFact>, Rejection> {
+pub(super) fn decide(
+    task: &Task,
+    validators: &[ValidatorResult],
+) -> Result<Vec<TaskFact>, Rejection> {
     if task.status != TaskStatus::Validating {
         return Err(wrong(task, "validate"));
     }
-    Ok(vec![TaskFact::Validated { validators: validators.to_vec() }])
+    Ok(vec![TaskFact::Validated {
+        validators: validators.to_vec(),
+    }])
 }
