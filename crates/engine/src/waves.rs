@@ -35,12 +35,34 @@ pub fn sizes(rules: &CampaignRules, targets: u32) -> Vec<u32> {
     sizes
 }
 
+/// Sizes of the waves when targets are added to those of `planned`, up to `targets` in all.
+///
+/// Targets planned before keep their wave, so only the last one grows and new ones follow. Where
+/// `rules` have changed so that this cannot be, the new targets form a wave of their own.
+#[must_use]
+pub fn extended(planned: &[u32], rules: &CampaignRules, targets: u32) -> Vec<u32> {
+    let wanted = sizes(rules, targets);
+    let Some((last, full)) = planned.split_last() else {
+        return wanted;
+    };
+    let keeps = wanted.starts_with(full) && wanted.get(full.len()).is_some_and(|size| size >= last);
+    if keeps {
+        return wanted;
+    }
+    let before = planned
+        .iter()
+        .fold(0u32, |sum, size| sum.saturating_add(*size));
+    let mut sizes = planned.to_vec();
+    sizes.extend(Some(targets.saturating_sub(before)).filter(|new| *new > 0));
+    sizes
+}
+
 /// The wave of the target at `position` (from 0).
 #[must_use]
 pub fn wave_of(sizes: &[u32], position: u32) -> u32 {
-    let mut end = 0;
+    let mut end = 0u32;
     for (wave, size) in (0u32..).zip(sizes) {
-        end += size;
+        end = end.saturating_add(*size);
         if position < end {
             return wave;
         }
@@ -53,7 +75,11 @@ mod tests {
     use super::*;
 
     fn rules(canary: Option<u32>, waves: Vec<Wave>) -> CampaignRules {
-        CampaignRules { canary, waves, ..CampaignRules::default() }
+        CampaignRules {
+            canary,
+            waves,
+            ..CampaignRules::default()
+        }
     }
 
     #[test]
@@ -74,6 +100,9 @@ mod tests {
     fn what_the_rules_leave_over_forms_a_last_wave() {
         assert_eq!(sizes(&rules(Some(5), vec![]), 12), [5, 7]);
         assert_eq!(sizes(&rules(None, vec![]), 12), [12]);
-        assert_eq!(sizes(&rules(Some(5), vec![Wave::Count(25), Wave::Rest]), 4), [4]);
+        assert_eq!(
+            sizes(&rules(Some(5), vec![Wave::Count(25), Wave::Rest]), 4),
+            [4]
+        );
     }
 }

@@ -8,7 +8,14 @@ use model::ids::CampaignId;
 /// A campaign as it stands after its first fact; `None` when the fact is not an opening.
 #[must_use]
 pub fn initial(id: CampaignId, fact: &CampaignFact, at: Timestamp) -> Option<Campaign> {
-    let CampaignFact::Opened { automation, version, rules } = fact else { return None };
+    let CampaignFact::Opened {
+        automation,
+        version,
+        rules,
+    } = fact
+    else {
+        return None;
+    };
     Some(Campaign {
         id,
         automation: automation.clone(),

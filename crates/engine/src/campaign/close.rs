@@ -10,5 +10,7 @@ pub(super) fn decide(campaign: &Campaign, note: &str) -> Result<Vec<CampaignFact
     if campaign.status == CampaignStatus::Closed {
         return Err(wrong(campaign, "close"));
     }
-    Ok(vec![CampaignFact::Closed { note: note.to_owned() }])
+    Ok(vec![CampaignFact::Closed {
+        note: note.to_owned(),
+    }])
 }

@@ -6,5 +6,9 @@ use model::fact::CampaignFact;
 /// The first fact of a campaign.
 #[must_use]
 pub fn open(automation: &str, version: u32, rules: CampaignRules) -> CampaignFact {
-    CampaignFact::Opened { automation: automation.to_owned(), version, rules }
+    CampaignFact::Opened {
+        automation: automation.to_owned(),
+        version,
+        rules,
+    }
 }

@@ -1,4 +1,4 @@
-//! A run adds targets. Waves that were let in keep their size; what is new joins the last ones.
+//! A run adds targets. What was planned before stays in its wave; what is new joins the last ones.
 
 use model::automation::CampaignRules;
 use model::campaign::{Campaign, CampaignStatus};
@@ -19,5 +19,9 @@ pub(super) fn decide(
         return Err(wrong(campaign, "plan"));
     }
     let total = campaign.targets.saturating_add(count);
-    Ok(vec![CampaignFact::TargetsPlanned { run, count, waves: waves::sizes(rules, total) }])
+    Ok(vec![CampaignFact::TargetsPlanned {
+        run,
+        count,
+        waves: waves::extended(&campaign.waves, rules, total),
+    }])
 }

@@ -8,7 +8,9 @@ use crate::rejection::Rejection;
 
 pub(super) fn decide(campaign: &Campaign) -> Result<Vec<CampaignFact>, Rejection> {
     match campaign.status {
-        CampaignStatus::Held => Ok(vec![CampaignFact::Resumed { overridden: Some(campaign.admitted_wave) }]),
+        CampaignStatus::Held => Ok(vec![CampaignFact::Resumed {
+            overridden: Some(campaign.admitted_wave),
+        }]),
         CampaignStatus::Paused => Ok(vec![CampaignFact::Resumed { overridden: None }]),
         CampaignStatus::Active | CampaignStatus::Closed => Err(wrong(campaign, "resume")),
     }
