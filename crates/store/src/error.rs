@@ -56,6 +56,9 @@ pub enum StoreError {
         /// Why.
         cause: String,
     },
+    /// A request that contradicts itself; a bug of the caller.
+    #[error("the request contradicts itself: {0}")]
+    Malformed(String),
     /// A store address that is not understood.
     #[error("`{0}` is no store (write sqlite:PATH or postgres://USER@HOST/DATABASE)")]
     InvalidAddress(String),
@@ -92,10 +95,18 @@ impl StoreError {
     #[must_use]
     pub const fn cure(&self) -> Option<&'static str> {
         match self {
-            Self::InUse { .. } => Some("stop the other one, or choose another data directory with --data-dir"),
-            Self::TooNew { .. } => Some("run the newer nightcrew, or restore the backup made before the migration"),
-            Self::Full { .. } => Some("free some space: work goes on by itself afterwards, nothing was lost"),
-            Self::ReadOnly { .. } => Some("make the data directory writable for this user, or choose another with --data-dir"),
+            Self::InUse { .. } => {
+                Some("stop the other one, or choose another data directory with --data-dir")
+            }
+            Self::TooNew { .. } => {
+                Some("run the newer nightcrew, or restore the backup made before the migration")
+            }
+            Self::Full { .. } => {
+                Some("free some space: work goes on by itself afterwards, nothing was lost")
+            }
+            Self::ReadOnly { .. } => Some(
+                "make the data directory writable for this user, or choose another with --data-dir",
+            ),
             Self::NotEmpty => Some("restore into a new data directory or an empty database"),
             _ => None,
         }

@@ -36,7 +36,8 @@ pub struct Append {
     pub facts: Vec<String>,
     /// The state after them, serialised.
     pub state: String,
-    /// The projection after them.
+    /// The projection after them. Of a task, what never changes (run, campaign, automation,
+    /// target, wave, time of creation) is taken from its first append only.
     pub row: Row,
     /// Wall time spent by the task so far in milliseconds (tasks only; 0 elsewhere).
     pub spent_ms: u64,
@@ -171,11 +172,11 @@ pub struct TaskFilter {
     pub wave: Option<u32>,
     /// With a diff of this class.
     pub diff_class: Option<String>,
-    /// Waiting for a person, in review, or waiting for an approval: the inbox.
+    /// In review, or waiting for what [`WaitKind::is_for_person`] names: the inbox.
     pub inbox: bool,
     /// Neither final nor settled otherwise: something still happens by itself.
     pub unsettled: bool,
-    /// Repository name contains this text.
+    /// Repository name contains this text, as it is written (no pattern, case matters).
     pub text: Option<String>,
 }
 
