@@ -131,7 +131,7 @@ fn all_of_this_holds_for_an_ordinary_user() {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
     let supervisor = place.path().join("sandbox-supervisor");
-    std::fs::copy(env!("CARGO_BIN_EXE_sandbox-supervisor"), &supervisor).unwrap();
+    common::copy_program(env!("CARGO_BIN_EXE_sandbox-supervisor"), &supervisor);
     let output = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
         .arg(&supervisor)

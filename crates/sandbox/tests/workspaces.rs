@@ -107,7 +107,7 @@ fn inputs_are_read_only_and_outputs_come_out() {
     std::fs::create_dir_all(&outputs).unwrap();
     std::fs::write(inputs.join("event.json"), "{}").unwrap();
     let program = world.place.join("program");
-    std::fs::copy("/bin/echo", &program).unwrap();
+    common::copy_program("/bin/echo", &program);
     let mut spec = world.spec("exchange", None);
     spec.inputs = Some(inputs.clone());
     spec.outputs = Some(outputs.clone());

@@ -1,12 +1,13 @@
 //! The caller's side: starting a supervisor, asking for environments, running steps in them.
 
 mod environment;
+mod request;
 mod running;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,21 +21,8 @@ use crate::message::{Create, Failure, OVERLAY_STAGE, Reply};
 use crate::report::{IsolationLevel, IsolationReport};
 use crate::spec::EnvironmentSpec;
 use crate::supervisor::ARGUMENT;
-use crate::sys::{process, socket};
+use crate::sys::{socket, spawn};
 use crate::wire::Reader;
-
-/// Folders whose content is the environment's own: a folder of the host below them would be covered.
-const OWN_FOLDERS: [&str; 9] = [
-    "/tmp",
-    "/run",
-    "/dev",
-    "/proc",
-    "/sys",
-    "/etc",
-    "/work",
-    "/nightcrew",
-    "/home/agent",
-];
 
 /// What a report says when the workspace had to be copied.
 const COPIED: &str =
@@ -99,7 +87,7 @@ impl Supervisor {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit());
-        process::pass_descriptor(&mut command, theirs.as_fd());
+        spawn::pass_descriptor(&mut command, theirs.as_fd());
         let child = command
             .arg0("nightcrew-supervisor")
             .spawn()
@@ -156,7 +144,7 @@ impl Supervisor {
     /// [`SandboxError::Setup`] for what the kernel refused, [`SandboxError::SelfTest`] when
     /// isolation did not hold, [`SandboxError::SupervisorGone`].
     pub fn create(&self, spec: &EnvironmentSpec) -> Result<Environment, SandboxError> {
-        check(spec)?;
+        request::check(spec)?;
         let folders = layer::prepare(&spec.workspace.layer)?;
         if let Some(outputs) = &spec.outputs {
             layer::give(outputs).map_err(|source| SandboxError::Path {
@@ -165,7 +153,7 @@ impl Supervisor {
                 source,
             })?;
         }
-        let mut request = request(spec, &folders);
+        let mut request = request::of(spec, &folders);
         if spec.workspace.base.is_none() {
             return self.ask(&request);
         }
@@ -257,72 +245,4 @@ impl Drop for Supervisor {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = child.wait();
     }
-}
-
-fn request(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let optional = |path: &Option<PathBuf>| path.as_deref().map(absolute);
-    let base = optional(&spec.workspace.base);
-    let hidden = [optional(&Some(spec.workspace.layer.clone())), base.clone()];
-    Create {
-        id: spec.id.clone(),
-        hostname: spec.hostname.clone(),
-        base,
-        upper: absolute(&folders.upper),
-        work: absolute(&folders.work),
-        inputs: optional(&spec.inputs),
-        outputs: optional(&spec.outputs),
-        program: optional(&spec.program),
-        extra: spec.root.extra.iter().map(|path| absolute(path)).collect(),
-        hidden: hidden.into_iter().flatten().collect(),
-        limits: spec.limits.clone(),
-    }
-}
-
-fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
-    let invalid = |field, reason: &str| {
-        Err(SandboxError::InvalidSpec {
-            field,
-            reason: reason.to_owned(),
-        })
-    };
-    let id = &spec.id;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if id.is_empty() || id.len() > 128 || !id.bytes().all(allowed) {
-        return invalid(
-            "id",
-            "1 to 128 characters of A-Z a-z 0-9 . _ : - are needed",
-        );
-    }
-    let name = &spec.hostname;
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(allowed) {
-        return invalid("hostname", "1 to 63 characters of a-z 0-9 - are needed");
-    }
-    if spec.limits.tmp_bytes < 4096 {
-        return invalid("limits.tmp_bytes", "at least 4096 are needed");
-    }
-    if spec
-        .root
-        .extra
-        .iter()
-        .any(|path| OWN_FOLDERS.iter().any(|own| path.starts_with(own)))
-    {
-        return invalid(
-            "root.extra",
-            "the environment has its own /tmp, /run, /dev, /proc, /sys, /etc, /work and /nightcrew",
-        );
-    }
-    let folders = [&spec.workspace.base, &spec.inputs, &spec.outputs];
-    for path in folders.into_iter().flatten().chain(&spec.root.extra) {
-        if !path.is_dir() {
-            let source = io::Error::from(io::ErrorKind::NotADirectory);
-            return Err(SandboxError::Path {
-                action: "find the folder",
-                path: path.clone(),
-                source,
-            });
-        }
-    }
-    Ok(())
 }

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::message::Exec;
 use crate::spec::Limits;
 use crate::sys::file;
-use crate::sys::process::{self, Program};
+use crate::sys::process;
+use crate::sys::spawn::{self, Program};
 
 /// Exit code when the step could not be set up, and when its program is not executable or absent,
 /// as shells have it.
@@ -35,7 +36,7 @@ pub(super) fn spawn(exec: Exec, fds: &[OwnedFd], limits: &Limits) -> io::Result<
     let cwd = cwd.as_deref().unwrap_or(c"/work");
     // Not zeroed by hand: fresh pages, of which two or three are ever touched.
     let mut stack = vec![0; STACK];
-    process::vfork(&mut stack, &mut || {
+    spawn::vfork(&mut stack, &mut || {
         let failed = match prepare(stdin, fds, cwd, limits) {
             Ok(()) => ("execute it", program.execute()),
             Err(unready) => unready,

@@ -7,6 +7,7 @@ pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
+pub(crate) mod spawn;
 
 use std::ffi::CString;
 use std::io;

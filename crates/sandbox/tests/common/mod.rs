@@ -207,3 +207,16 @@ pub(crate) fn skip(reason: &str) {
     );
     println!("SKIP {reason}");
 }
+
+/// Copies a program in a process of its own: a copy made here might be open for writing in a process
+/// that another test forks at that moment, and could then not be executed.
+pub(crate) fn copy_program(from: &str, to: &Path) {
+    assert!(
+        std::process::Command::new("cp")
+            .arg(from)
+            .arg(to)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
