@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::{Path, PathBuf};
 
-pub(crate) use copy::copy_into;
+pub(crate) use copy::{copy_into, is_copy};
 pub use remove::remove_layer;
 
 use crate::error::SandboxError;

@@ -55,6 +55,9 @@ pub struct Workspace {
     /// The folder that receives everything the environment writes. Made if absent; if it has
     /// content from an earlier environment over the same base, the new one resumes from it.
     ///
+    /// Where layers come and go quickly, tmpfs, xfs and btrfs are better places than ext4, which
+    /// takes ever longer to make files for half a minute after many were deleted.
+    ///
     /// Writes are not forced to disk (the overlay is mounted `volatile`): a layer outlives any
     /// crash of this program, but not a crash of the machine.
     pub layer: PathBuf,

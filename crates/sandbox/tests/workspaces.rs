@@ -242,6 +242,45 @@ fn where_overlays_are_refused_the_copy_is_recorded_and_resumes() {
 }
 
 #[test]
+fn a_copy_is_never_laid_over_its_base() {
+    let copying = World::with(|options| options.copy_workspaces = true);
+    let base = copying.base(&[("file", "base\n"), ("deleted", "")]);
+    let spec = copying.spec("copy", Some(&base));
+    let environment = copying.supervisor.create(&spec).unwrap();
+    sh(&environment, "rm deleted").ok();
+    environment.destroy().unwrap();
+    let overlaying = World::new();
+    let environment = overlaying.supervisor.create(&spec).unwrap();
+    assert_eq!(sh(&environment, "ls").ok(), "file\n");
+    assert_eq!(environment.report().weaker.len(), 1);
+}
+
+#[test]
+fn copying_into_a_layer_that_an_environment_wrote_is_refused() {
+    let overlaying = World::new();
+    let base = overlaying.base(&[("file", "base\n")]);
+    let outside = overlaying.place.join("outside");
+    std::fs::write(&outside, "host").unwrap();
+    let spec = overlaying.spec("trap", Some(&base));
+    let environment = overlaying.supervisor.create(&spec).unwrap();
+    sh(
+        &environment,
+        &format!("rm file; ln -s {} file", outside.display()),
+    )
+    .ok();
+    environment.destroy().unwrap();
+    let copying = World::with(|options| options.copy_workspaces = true);
+    let error = copying.supervisor.create(&spec).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot resume without an overlay"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(outside).unwrap(), "host");
+}
+
+#[test]
 fn creating_costs_the_same_for_a_large_base() {
     let world = World::new();
     let base = world.base(&[]);

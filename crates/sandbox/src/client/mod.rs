@@ -157,7 +157,7 @@ impl Supervisor {
         if spec.workspace.base.is_none() {
             return self.ask(&request);
         }
-        if !self.copy_workspaces.load(Ordering::Relaxed) {
+        if !self.copy_workspaces.load(Ordering::Relaxed) && !layer::is_copy(&spec.workspace.layer) {
             match self.ask(&request) {
                 Err(SandboxError::Setup { stage, .. }) if stage == OVERLAY_STAGE => {
                     self.copy_workspaces.store(true, Ordering::Relaxed);
