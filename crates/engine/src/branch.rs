@@ -6,7 +6,12 @@ use model::run::Target;
 /// `PREFIX/AUTOMATION/CAMPAIGN-TARGET`: readable, valid by `git check-ref-format`, and unique by
 /// the short ids at its end.
 #[must_use]
-pub fn name(prefix: Option<&str>, automation: &str, campaign: CampaignId, target: &Target) -> String {
+pub fn name(
+    prefix: Option<&str>,
+    automation: &str,
+    campaign: CampaignId,
+    target: &Target,
+) -> String {
     let change = ChangeId::of(campaign, target);
     format!(
         "{}/{}/{}-{}",
@@ -21,11 +26,21 @@ pub fn name(prefix: Option<&str>, automation: &str, campaign: CampaignId, target
 fn clean(text: &str, otherwise: &str) -> String {
     let kept: String = text
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(60)
         .collect();
     let kept = kept.trim_matches('-');
-    if kept.is_empty() { otherwise.to_owned() } else { kept.to_owned() }
+    if kept.is_empty() {
+        otherwise.to_owned()
+    } else {
+        kept.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -36,9 +51,30 @@ mod tests {
     fn odd_names_become_valid_branches() {
         let campaign = CampaignId::derived(&["c"]);
         let target = Target::repository("a/b");
-        let branch = name(Some("..we/ird.lock~^"), "näme with spaces", campaign, &target);
-        assert!(branch.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/')), "{branch}");
-        assert_eq!(branch, name(Some("..we/ird.lock~^"), "näme with spaces", campaign, &target));
-        assert_ne!(branch, name(None, "x", campaign, &Target::repository("a/c")));
+        let branch = name(
+            Some("..we/ird.lock~^"),
+            "näme with spaces",
+            campaign,
+            &target,
+        );
+        assert!(
+            branch
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/')),
+            "{branch}"
+        );
+        assert_eq!(
+            branch,
+            name(
+                Some("..we/ird.lock~^"),
+                "näme with spaces",
+                campaign,
+                &target
+            )
+        );
+        assert_ne!(
+            branch,
+            name(None, "x", campaign, &Target::repository("a/c"))
+        );
     }
 }

@@ -50,7 +50,10 @@ pub enum CampaignCommand {
 ///
 /// # Errors
 /// [`Rejection`] when the command does not fit the campaign as it stands.
-pub fn decide(campaign: &Campaign, command: &CampaignCommand) -> Result<Vec<CampaignFact>, Rejection> {
+pub fn decide(
+    campaign: &Campaign,
+    command: &CampaignCommand,
+) -> Result<Vec<CampaignFact>, Rejection> {
     match command {
         CampaignCommand::Plan { run, count, rules } => plan::decide(campaign, *run, *count, rules),
         CampaignCommand::Advance { progress } => Ok(advance::decide(campaign, progress)),
@@ -61,5 +64,8 @@ pub fn decide(campaign: &Campaign, command: &CampaignCommand) -> Result<Vec<Camp
 }
 
 fn wrong(campaign: &Campaign, command: &str) -> Rejection {
-    Rejection::Invalid(format!("`{command}` does not apply to a campaign that is {}", campaign.status.as_str()))
+    Rejection::Invalid(format!(
+        "`{command}` does not apply to a campaign that is {}",
+        campaign.status.as_str()
+    ))
 }

@@ -24,6 +24,12 @@ impl<'a> Context<'a> {
     /// A context in which everything is permitted and only the automation's caps hold.
     #[must_use]
     pub fn permissive(now: Timestamp, definition: &'a Definition) -> Self {
-        Self { now, definition, policy: &PermitAll, budget: &Caps, spend: Spend::default() }
+        Self {
+            now,
+            definition,
+            policy: &PermitAll,
+            budget: &Caps,
+            spend: Spend::default(),
+        }
     }
 }

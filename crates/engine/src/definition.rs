@@ -26,7 +26,14 @@ pub struct DefinitionError {
 }
 
 /// Names of checks that need no tool.
-pub const BUILTINS: &[&str] = &["workflow", "secrets", "whitespace", "conflict-markers", "yaml", "json"];
+pub const BUILTINS: &[&str] = &[
+    "workflow",
+    "secrets",
+    "whitespace",
+    "conflict-markers",
+    "yaml",
+    "json",
+];
 
 /// Reads and checks an automation file.
 ///
@@ -35,13 +42,16 @@ pub const BUILTINS: &[&str] = &["workflow", "secrets", "whitespace", "conflict-m
 pub fn read(text: &str, file: &str) -> Result<Definition, DefinitionError> {
     // `y` and `on` are texts here: only true and false are booleans.
     let options = serde_saphyr::options! { strict_booleans: true };
-    let definition: Definition = serde_saphyr::from_str_with_options(text, options).map_err(|error| syntax(&error, text, file))?;
+    let definition: Definition = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| syntax(&error, text, file))?;
     check(&definition).map_err(|problem| locate(problem, text, file))?;
     Ok(definition)
 }
 
 fn syntax(error: &serde_saphyr::Error, text: &str, file: &str) -> DefinitionError {
-    let (line, column) = error.location().map_or((1, 1), |place| (place.line(), place.column()));
+    let (line, column) = error
+        .location()
+        .map_or((1, 1), |place| (place.line(), place.column()));
     let full = error.without_snippet().to_string();
     let message = full.lines().next().unwrap_or_default().to_owned();
     let key = text
@@ -52,7 +62,14 @@ fn syntax(error: &serde_saphyr::Error, text: &str, file: &str) -> DefinitionErro
         .trim()
         .to_owned();
     let hint = nearest_key(&message, &key);
-    DefinitionError { file: file.to_owned(), line: line.into(), column: column.into(), key, message, hint }
+    DefinitionError {
+        file: file.to_owned(),
+        line: line.into(),
+        column: column.into(),
+        key,
+        message,
+        hint,
+    }
 }
 
 /// For "unknown field x, expected one of a, b": the listed name closest to `x`.
@@ -61,7 +78,9 @@ fn nearest_key(message: &str, given: &str) -> Option<String> {
         return None;
     }
     let listed = message.split_once("expected")?.1;
-    let names = listed.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|name| name.len() > 1);
+    let names = listed
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|name| name.len() > 1);
     let best = names.map(|name| (distance(given, name), name)).min()?;
     (best.0 <= 3).then(|| format!("did you mean `{}`?", best.1))
 }
@@ -95,15 +114,25 @@ enum Place {
 }
 
 fn problem(path: &[Place], message: impl Into<String>) -> Problem {
-    Problem { path: path.to_vec(), message: message.into(), hint: None }
+    Problem {
+        path: path.to_vec(),
+        message: message.into(),
+        hint: None,
+    }
 }
 
 fn check(definition: &Definition) -> Result<(), Problem> {
     let name_ok = !definition.name.is_empty()
         && definition.name.len() <= 60
-        && definition.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && definition
+            .name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !name_ok {
-        let message = format!("`{}` is no name: lower case letters, digits and dashes, at most 60", definition.name);
+        let message = format!(
+            "`{}` is no name: lower case letters, digits and dashes, at most 60",
+            definition.name
+        );
         return Err(problem(&[Place::Key("name")], message));
     }
     for (index, trigger) in definition.triggers.iter().enumerate() {
@@ -111,24 +140,40 @@ fn check(definition: &Definition) -> Result<(), Problem> {
     }
     check_targets(definition)?;
     if definition.steps.is_empty() {
-        return Err(problem(&[Place::Key("steps")], "an automation has at least one step"));
+        return Err(problem(
+            &[Place::Key("steps")],
+            "an automation has at least one step",
+        ));
     }
     let mut ids = HashSet::new();
     for (index, step) in definition.steps.iter().enumerate() {
         let path = [Place::Key("steps"), Place::Item(index)];
         check_step(step, &path)?;
         if !ids.insert(step.id_at(index)) {
-            return Err(problem(&path, format!("the id `{}` is used twice", step.id_at(index))));
+            return Err(problem(
+                &path,
+                format!("the id `{}` is used twice", step.id_at(index)),
+            ));
         }
         if step.change.is_some() && index + 1 < definition.steps.len() {
-            return Err(problem(&path, "`change` is the last step: nothing executes after it"));
+            return Err(problem(
+                &path,
+                "`change` is the last step: nothing executes after it",
+            ));
         }
     }
-    if let Some(gate) = definition.campaign.as_ref().and_then(|rules| rules.gate.as_ref()) {
+    if let Some(gate) = definition
+        .campaign
+        .as_ref()
+        .and_then(|rules| rules.gate.as_ref())
+    {
         for share in [gate.verified, gate.merged].into_iter().flatten() {
             if !(0.0..=1.0).contains(&share) {
                 let message = format!("{share} is no share: write a number from 0 to 1");
-                return Err(problem(&[Place::Key("campaign"), Place::Key("gate")], message));
+                return Err(problem(
+                    &[Place::Key("campaign"), Place::Key("gate")],
+                    message,
+                ));
             }
         }
     }
@@ -148,7 +193,9 @@ fn check_targets(definition: &Definition) -> Result<(), Problem> {
 }
 
 fn check_condition(text: &str, path: &[Place]) -> Result<(), Problem> {
-    Condition::compile(text).map(|_| ()).map_err(|error| problem(path, error.to_string()))
+    Condition::compile(text)
+        .map(|_| ())
+        .map_err(|error| problem(path, error.to_string()))
 }
 
 fn check_trigger(trigger: &Trigger, path: &[Place]) -> Result<(), Problem> {
@@ -172,17 +219,28 @@ fn check_step(step: &StepDefinition, path: &[Place]) -> Result<(), Problem> {
     let kind = match kinds.as_slice() {
         [kind] => *kind,
         [] => {
-            let mut problem = problem(path, "a step needs one of command, validate, change, report, approve");
+            let mut problem = problem(
+                path,
+                "a step needs one of command, validate, change, report, approve",
+            );
             problem.hint = Some("for a shell line write `command: …`".to_owned());
             return Err(problem);
         }
         several => {
             let names: Vec<&str> = several.iter().map(|kind| kind.as_str()).collect();
-            return Err(problem(path, format!("a step has one kind, and this has {}", names.join(" and "))));
+            return Err(problem(
+                path,
+                format!("a step has one kind, and this has {}", names.join(" and ")),
+            ));
         }
     };
-    if kind != StepKind::Command && (step.timeout.is_some() || step.retries.is_some() || !step.env.is_empty()) {
-        return Err(problem(path, "timeout, retries and env belong to command steps"));
+    if kind != StepKind::Command
+        && (step.timeout.is_some() || step.retries.is_some() || !step.env.is_empty())
+    {
+        return Err(problem(
+            path,
+            "timeout, retries and env belong to command steps",
+        ));
     }
     if let Some(when) = &step.when {
         let mut place = path.to_vec();
@@ -192,7 +250,11 @@ fn check_step(step: &StepDefinition, path: &[Place]) -> Result<(), Problem> {
     for validator in step.validate.iter().flatten() {
         check_validator(validator, path)?;
     }
-    if let Some(accept) = step.report.as_ref().and_then(|report| report.accept.as_ref()) {
+    if let Some(accept) = step
+        .report
+        .as_ref()
+        .and_then(|report| report.accept.as_ref())
+    {
         check_condition(accept, path)?;
     }
     Ok(())
@@ -201,7 +263,10 @@ fn check_step(step: &StepDefinition, path: &[Place]) -> Result<(), Problem> {
 fn check_validator(validator: &Validator, path: &[Place]) -> Result<(), Problem> {
     match validator {
         Validator::Builtin(name) if !BUILTINS.contains(&name.as_str()) => {
-            let message = format!("there is no built-in check `{name}` (there are {})", BUILTINS.join(", "));
+            let message = format!(
+                "there is no built-in check `{name}` (there are {})",
+                BUILTINS.join(", ")
+            );
             Err(problem(path, message))
         }
         Validator::Paths(globs) => {
@@ -231,7 +296,9 @@ fn locate(problem: Problem, text: &str, file: &str) -> DefinitionError {
                 key.push_str(name);
                 let wanted = format!("{name}:");
                 let found = (line..end).find(|index| {
-                    lines[*index].trim_start_matches([' ', '-', '{']).starts_with(&wanted)
+                    lines[*index]
+                        .trim_start_matches([' ', '-', '{'])
+                        .starts_with(&wanted)
                         || lines[*index].contains(&format!("{{{wanted}"))
                         || lines[*index].contains(&format!(", {wanted}"))
                 });
@@ -242,7 +309,9 @@ fn locate(problem: Problem, text: &str, file: &str) -> DefinitionError {
             }
             Place::Item(index) => {
                 let _ = std::fmt::Write::write_fmt(&mut key, format_args!("[{index}]"));
-                let Some((found, next)) = item(&lines, line, *index) else { continue };
+                let Some((found, next)) = item(&lines, line, *index) else {
+                    continue;
+                };
                 line = found;
                 column = lines[found].len() - lines[found].trim_start().len() + 1;
                 end = next;
@@ -315,7 +384,10 @@ budget: {wall: 30m, per_task: {wall: 5m}}
         let definition = read(text, "a.yaml").unwrap();
         assert_eq!(definition.steps.len(), 5);
         let json = serde_json::to_string(&definition).unwrap();
-        assert_eq!(serde_json::from_str::<Definition>(&json).unwrap(), definition);
+        assert_eq!(
+            serde_json::from_str::<Definition>(&json).unwrap(),
+            definition
+        );
     }
 
     #[test]
@@ -335,15 +407,40 @@ budget: {wall: 30m, per_task: {wall: 5m}}
 
     #[test]
     fn what_parses_and_makes_no_sense_is_named_with_its_line() {
-        let two = error("name: a\nsteps:\n  - command: x\n  - command: y\n    change: {title: t}\n");
+        let two =
+            error("name: a\nsteps:\n  - command: x\n  - command: y\n    change: {title: t}\n");
         assert_eq!((two.line, two.key.as_str()), (4, "steps[1]"), "{two:?}");
         let condition = error("name: a\nsteps:\n  - command: x\n  - command: y\n    when: 'a ='\n");
-        assert_eq!((condition.line, condition.key.as_str()), (5, "steps[1].when"), "{condition:?}");
+        assert_eq!(
+            (condition.line, condition.key.as_str()),
+            (5, "steps[1].when"),
+            "{condition:?}"
+        );
         assert_eq!(error("name: A b\nsteps: [{command: x}]\n").line, 1);
-        assert!(error("name: a\nsteps: []\n").message.contains("at least one"));
-        assert!(error("name: a\nsteps: [{validate: ['builtin:magic']}]\n").message.contains("magic"));
-        assert!(error("name: a\ntriggers: [{schedule: {cron: '* *'}}]\nsteps: [{command: x}]\n").message.contains("cron"));
-        assert!(error("name: a\nsteps: [{change: {title: t}}, {command: x}]\n").message.contains("last"));
-        assert!(error("name: a\ncampaign: {gate: {verified: 90}}\nsteps: [{command: x}]\n").message.contains("share"));
+        assert!(
+            error("name: a\nsteps: []\n")
+                .message
+                .contains("at least one")
+        );
+        assert!(
+            error("name: a\nsteps: [{validate: ['builtin:magic']}]\n")
+                .message
+                .contains("magic")
+        );
+        assert!(
+            error("name: a\ntriggers: [{schedule: {cron: '* *'}}]\nsteps: [{command: x}]\n")
+                .message
+                .contains("cron")
+        );
+        assert!(
+            error("name: a\nsteps: [{change: {title: t}}, {command: x}]\n")
+                .message
+                .contains("last")
+        );
+        assert!(
+            error("name: a\ncampaign: {gate: {verified: 90}}\nsteps: [{command: x}]\n")
+                .message
+                .contains("share")
+        );
     }
 }

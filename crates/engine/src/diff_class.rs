@@ -86,8 +86,14 @@ mod tests {
 
     #[test]
     fn versions_do_not_make_a_class_and_commands_do() {
-        assert_eq!(classify(&patch("3.9", "pytest")), classify(&patch("3.12", "pytest")));
-        assert_ne!(classify(&patch("3.9", "pytest")), classify(&patch("3.9", "nosetests")));
+        assert_eq!(
+            classify(&patch("3.9", "pytest")),
+            classify(&patch("3.12", "pytest"))
+        );
+        assert_ne!(
+            classify(&patch("3.9", "pytest")),
+            classify(&patch("3.9", "nosetests"))
+        );
         assert_eq!(classify("").len(), 16);
     }
 

@@ -40,19 +40,43 @@ fn trigger_matches(
             let repository = push.repository.is_none() || push.repository == subject.repository;
             let branch = push.branch.as_deref().or(default_branch);
             let branch = branch.is_none() || branch == subject.branch.as_deref();
-            (event.event_type == types::PUSH && repository && branch, push.when.as_deref())
+            (
+                event.event_type == types::PUSH && repository && branch,
+                push.when.as_deref(),
+            )
         }
         Trigger::Comment(comment) => {
-            let text = event.data.get("text").and_then(serde_json::Value::as_str).unwrap_or_default();
-            let contains = comment.contains.as_ref().is_none_or(|part| text.contains(part.as_str()));
-            (event.event_type == types::COMMENT && contains, comment.when.as_deref())
+            let text = event
+                .data
+                .get("text")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default();
+            let contains = comment
+                .contains
+                .as_ref()
+                .is_none_or(|part| text.contains(part.as_str()));
+            (
+                event.event_type == types::COMMENT && contains,
+                comment.when.as_deref(),
+            )
         }
         Trigger::Change(change) => {
-            let action = event.data.get("action").and_then(serde_json::Value::as_str).unwrap_or_default();
-            let wanted = change.actions.is_empty() || change.actions.iter().any(|wanted| wanted == action);
-            (event.event_type == types::CHANGE && wanted, change.when.as_deref())
+            let action = event
+                .data
+                .get("action")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default();
+            let wanted =
+                change.actions.is_empty() || change.actions.iter().any(|wanted| wanted == action);
+            (
+                event.event_type == types::CHANGE && wanted,
+                change.when.as_deref(),
+            )
         }
-        Trigger::Event(wanted) => (event.event_type == wanted.event_type, wanted.when.as_deref()),
+        Trigger::Event(wanted) => (
+            event.event_type == wanted.event_type,
+            wanted.when.as_deref(),
+        ),
     };
     if !fits {
         return Ok(false);
@@ -111,9 +135,18 @@ mod tests {
     #[test]
     fn a_push_fires_for_its_repository_and_branch_only() {
         let automation = automation("[{push: {repository: x}}]");
-        assert_eq!(matches(&automation, &push("x", "main"), Some("main")), Ok(true));
-        assert_eq!(matches(&automation, &push("y", "main"), Some("main")), Ok(false));
-        assert_eq!(matches(&automation, &push("x", "feature"), Some("main")), Ok(false));
+        assert_eq!(
+            matches(&automation, &push("x", "main"), Some("main")),
+            Ok(true)
+        );
+        assert_eq!(
+            matches(&automation, &push("y", "main"), Some("main")),
+            Ok(false)
+        );
+        assert_eq!(
+            matches(&automation, &push("x", "feature"), Some("main")),
+            Ok(false)
+        );
     }
 
     #[test]
@@ -125,16 +158,28 @@ mod tests {
     #[test]
     fn a_manual_start_is_for_the_automation_it_names() {
         let automation = automation("[manual]");
-        let about = |name: &str| Subject { automation: Some(name.into()), ..Subject::default() };
-        assert_eq!(matches(&automation, &event("manual", about("a"), json!(null)), None), Ok(true));
-        assert_eq!(matches(&automation, &event("manual", about("b"), json!(null)), None), Ok(false));
+        let about = |name: &str| Subject {
+            automation: Some(name.into()),
+            ..Subject::default()
+        };
+        assert_eq!(
+            matches(&automation, &event("manual", about("a"), json!(null)), None),
+            Ok(true)
+        );
+        assert_eq!(
+            matches(&automation, &event("manual", about("b"), json!(null)), None),
+            Ok(false)
+        );
     }
 
     #[test]
     fn a_comment_must_contain_the_text() {
         let automation = automation("[{comment: {contains: '/nightcrew retry'}}]");
         let comment = |text: &str| event("comment", Subject::default(), json!({"text": text}));
-        assert_eq!(matches(&automation, &comment("please /nightcrew retry now"), None), Ok(true));
+        assert_eq!(
+            matches(&automation, &comment("please /nightcrew retry now"), None),
+            Ok(true)
+        );
         assert_eq!(matches(&automation, &comment("no"), None), Ok(false));
     }
 }

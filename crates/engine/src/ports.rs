@@ -59,15 +59,28 @@ impl Policy for RuleList {
         let mut decision = Decision::Permit;
         let applies = |rule: &&Rule| {
             rule.action.is_none_or(|action| action == ask.action)
-                && rule.automation.as_ref().is_none_or(|name| *name == ask.automation)
-                && rule.repository.as_ref().is_none_or(|name| Some(name) == ask.repository.as_ref())
+                && rule
+                    .automation
+                    .as_ref()
+                    .is_none_or(|name| *name == ask.automation)
+                && rule
+                    .repository
+                    .as_ref()
+                    .is_none_or(|name| Some(name) == ask.repository.as_ref())
         };
         for rule in self.rules.iter().filter(applies) {
             match &rule.effect {
-                RuleEffect::Forbid => return Decision::Forbid { rule: rule.name.clone() },
+                RuleEffect::Forbid => {
+                    return Decision::Forbid {
+                        rule: rule.name.clone(),
+                    };
+                }
                 RuleEffect::NeedsApproval(by) => {
                     if decision == Decision::Permit {
-                        decision = Decision::NeedsApproval { by: by.clone(), rule: rule.name.clone() };
+                        decision = Decision::NeedsApproval {
+                            by: by.clone(),
+                            rule: rule.name.clone(),
+                        };
                     }
                 }
             }
@@ -88,8 +101,12 @@ pub struct Spend {
 /// Decides whether more may be spent.
 pub trait Budget: Send + Sync {
     /// `Err` with a sentence when a cap leaves no room for a task to start.
-    fn may_start(&self, rules: Option<&model::automation::BudgetRules>, task_ms: u64, campaign: Spend)
-    -> Result<(), String>;
+    fn may_start(
+        &self,
+        rules: Option<&model::automation::BudgetRules>,
+        task_ms: u64,
+        campaign: Spend,
+    ) -> Result<(), String>;
 }
 
 /// The caps written in the automation file.
@@ -107,17 +124,23 @@ impl Budget for Caps {
         if let Some(cap) = rules.wall
             && u128::from(campaign.wall_ms) >= cap.0.as_millis()
         {
-            return Err(format!("the campaign has used its {cap} of wall time; raise budget.wall to go on"));
+            return Err(format!(
+                "the campaign has used its {cap} of wall time; raise budget.wall to go on"
+            ));
         }
         if let Some(cap) = rules.changes
             && campaign.changes >= u64::from(cap)
         {
-            return Err(format!("the campaign has submitted its {cap} changes; raise budget.changes to go on"));
+            return Err(format!(
+                "the campaign has submitted its {cap} changes; raise budget.changes to go on"
+            ));
         }
         if let Some(cap) = rules.per_task.as_ref().and_then(|task| task.wall)
             && u128::from(task_ms) >= cap.0.as_millis()
         {
-            return Err(format!("the task has used its {cap} of wall time; raise budget.per_task.wall to go on"));
+            return Err(format!(
+                "the task has used its {cap} of wall time; raise budget.per_task.wall to go on"
+            ));
         }
         Ok(())
     }
@@ -145,10 +168,16 @@ mod tests {
             repository: Some("r".into()),
         };
         let list = RuleList {
-            rules: vec![rule("ask", RuleEffect::NeedsApproval("anyone".into())), rule("no", RuleEffect::Forbid)],
+            rules: vec![
+                rule("ask", RuleEffect::NeedsApproval("anyone".into())),
+                rule("no", RuleEffect::Forbid),
+            ],
         };
         assert_eq!(list.decide(&ask), Decision::Forbid { rule: "no".into() });
-        let other = Ask { action: Action::Exec, ..ask };
+        let other = Ask {
+            action: Action::Exec,
+            ..ask
+        };
         assert_eq!(list.decide(&other), Decision::Permit);
     }
 }

@@ -9,7 +9,14 @@ use model::run::{Run, RunStatus};
 /// A run as it stands after its first fact; `None` when the fact is not a start.
 #[must_use]
 pub fn initial(id: RunId, fact: &RunFact, at: Timestamp) -> Option<Run> {
-    let RunFact::Started { automation, version, event } = fact else { return None };
+    let RunFact::Started {
+        automation,
+        version,
+        event,
+    } = fact
+    else {
+        return None;
+    };
     Some(Run {
         id,
         automation: automation.clone(),
@@ -27,7 +34,11 @@ pub fn initial(id: RunId, fact: &RunFact, at: Timestamp) -> Option<Run> {
 pub fn apply(run: &mut Run, fact: &RunFact) {
     match fact {
         RunFact::Started { .. } => {}
-        RunFact::Planned { campaign, tasks, note } => {
+        RunFact::Planned {
+            campaign,
+            tasks,
+            note,
+        } => {
             run.status = RunStatus::Planned;
             run.campaign = Some(*campaign);
             run.tasks = *tasks;

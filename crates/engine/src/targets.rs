@@ -26,7 +26,11 @@ pub fn find<'a>(
     inventory: impl Iterator<Item = &'a Repository>,
 ) -> Result<Found, ConditionError> {
     let targets = &definition.targets;
-    let query = targets.query.as_deref().map(Condition::compile).transpose()?;
+    let query = targets
+        .query
+        .as_deref()
+        .map(Condition::compile)
+        .transpose()?;
     let names: Option<Vec<String>> = match (&targets.list, targets.from, &query) {
         (Some(list), _, _) => Some(list.clone()),
         (None, None, Some(_)) => None,
@@ -52,7 +56,9 @@ pub fn find<'a>(
     }
     if let Some(names) = &names {
         for name in names.iter().filter(|name| !seen.contains(&name.as_str())) {
-            found.missing.push(format!("{name} is not in the inventory"));
+            found
+                .missing
+                .push(format!("{name} is not in the inventory"));
         }
     }
     found.targets.sort();
