@@ -1,0 +1,179 @@
+//! The control plane as runners see it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::task::TaskCommand;
+use model::ids::TaskId;
+use model::protocol::{
+    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Report, ReportRequest,
+};
+use model::task::{Task, TaskStatus};
+use runner::{ControlPlane, ControlPlaneError};
+use store::{Claim, Claimed, StoreError};
+
+use super::commit::LoadedTask;
+use super::inventory::blocking;
+use super::{Actor, Service, Update};
+use crate::error::ServiceError;
+
+impl From<ServiceError> for ControlPlaneError {
+    fn from(error: ServiceError) -> Self {
+        match &error {
+            ServiceError::Store(inner) if inner.is_retryable() => Self::Unavailable(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl ControlPlane for Service {
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Assignment>, ControlPlaneError> {
+        let now = self.now();
+        let claim = Claim {
+            owner: request.runner.clone(),
+            slots: request.slots,
+            now,
+            until: now.checked_add(self.lease).unwrap_or(now),
+            limits: self.limits,
+        };
+        let claimed = self.store.claim(claim).await.map_err(ServiceError::from)?;
+        fault::point("claim.leased");
+        let mut assignments = Vec::new();
+        for claimed in claimed {
+            let id = claimed.task;
+            match self.assign(&request.runner, claimed).await {
+                Ok(Some(assignment)) => assignments.push(assignment),
+                Ok(None) => {}
+                Err(error) => tracing::error!(task = %id, %error, "a claimed task could not be assigned"),
+            }
+        }
+        Ok(assignments)
+    }
+
+    async fn work_arrived(&self) {
+        self.work.notified().await;
+    }
+
+    async fn report(&self, request: ReportRequest) -> Result<Directive, ControlPlaneError> {
+        let commands: Vec<TaskCommand> = request.reports.into_iter().map(command).collect();
+        let actor = runner_actor(&request.runner);
+        match self.execute(request.task, &actor, Some(request.epoch), &commands, &[]).await {
+            Ok(executed) => Ok(directive(executed.task, executed.rejected.map(|(_, rejection)| rejection))),
+            Err(ServiceError::Store(StoreError::Fenced { .. })) => {
+                Ok(Directive::Release { cause: "the lease is gone".to_owned() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, ControlPlaneError> {
+        let now = self.now();
+        let until = now.checked_add(self.lease).unwrap_or(now);
+        let lost = self.store.extend(&heartbeat.runner, &heartbeat.tasks, until).await;
+        let lost = lost.map_err(ServiceError::from)?;
+        let release = lost.into_iter().map(|task| (task, "the lease is gone".to_owned())).collect();
+        Ok(HeartbeatAnswer { release })
+    }
+
+    async fn log(&self, chunk: LogChunk) {
+        let task = chunk.task;
+        self.logs.push(chunk);
+        self.publish(Update::Log { task });
+    }
+
+    async fn put_blobs(&self, contents: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError> {
+        let blobs = Arc::clone(&self.blobs);
+        let digests = blocking(move || blobs.put_batch(&contents)).await?.map_err(ServiceError::from)?;
+        Ok(digests.into_iter().map(|digest| digest.to_string()).collect())
+    }
+
+    async fn get_blob(&self, digest: &str) -> Result<Vec<u8>, ControlPlaneError> {
+        Ok(self.blob(digest).await?)
+    }
+}
+
+impl Service {
+    async fn assign(&self, runner: &str, claimed: Claimed) -> Result<Option<Assignment>, ServiceError> {
+        let (id, epoch) = (claimed.task, claimed.epoch);
+        let task: Task = serde_json::from_str(&claimed.state)?;
+        let loaded = LoadedTask { task, seq: claimed.seq, epoch };
+        let command = TaskCommand::Claim { runner: runner.to_owned() };
+        let executed = self.execute_on(loaded, &runner_actor(runner), Some(epoch), &[command], &[]).await?;
+        fault::point("claim.after_commit");
+        if executed.task.status != TaskStatus::Preparing {
+            if executed.rejected.is_some() {
+                self.store.drop_lease(id, epoch).await?;
+            }
+            return Ok(None);
+        }
+        match self.assignment(&executed.task, executed.seq, epoch).await {
+            Ok(assignment) => Ok(Some(assignment)),
+            Err(error) => {
+                self.give_up(id, runner, epoch, &error).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn assignment(&self, task: &Task, seq: u64, epoch: u64) -> Result<Assignment, ServiceError> {
+        let automation = self.automation_version(&task.automation, task.version).await?;
+        let campaign = self.campaign(task.campaign).await?;
+        let name = &task.target.repository;
+        let repository = self.repository(name).await?.ok_or_else(|| ServiceError::not_found("repository", name))?;
+        let run = self.run(task.run).await?;
+        let event = self.store.event(run.event).await?;
+        let event = event.ok_or_else(|| ServiceError::not_found("event", run.event))?;
+        let now = self.now();
+        Ok(Assignment {
+            task: task.clone(),
+            seq,
+            epoch,
+            lease_until: now.checked_add(self.lease).unwrap_or(now),
+            automation: (*automation).clone(),
+            campaign,
+            repository,
+            event,
+        })
+    }
+
+    /// A task that cannot even be handed out ends with the reason.
+    async fn give_up(&self, id: TaskId, runner: &str, epoch: u64, error: &ServiceError) -> Result<(), ServiceError> {
+        use model::reason::{Reason, ReasonCode};
+        let code = match error {
+            ServiceError::NotFound { what: "repository", .. } => ReasonCode::RepositoryUnavailable,
+            _ => ReasonCode::InternalError,
+        };
+        let reason = Reason::new(code, error.to_string());
+        let command = TaskCommand::End { status: TaskStatus::Failed, reason };
+        self.execute(id, &runner_actor(runner), Some(epoch), &[command], &[]).await?;
+        Ok(())
+    }
+}
+
+fn runner_actor(runner: &str) -> Actor {
+    Actor { name: format!("runner:{runner}"), roles: Vec::new() }
+}
+
+fn directive(task: Task, rejection: Option<engine::Rejection>) -> Directive {
+    match rejection {
+        Some(rejection) => Directive::Release { cause: rejection.to_string() },
+        None if task.status.is_leased() => Directive::Continue { task: Box::new(task) },
+        None => Directive::Release { cause: format!("the task is {}", task.status) },
+    }
+}
+
+fn command(report: Report) -> TaskCommand {
+    match report {
+        Report::Prepared { base, isolation } => TaskCommand::Prepare { base, isolation },
+        Report::StepStarted { index } => TaskCommand::StartStep { index },
+        Report::StepFinished { index, outcome, outputs, log, wall_ms } => {
+            TaskCommand::FinishStep { index, outcome, outputs, log, wall_ms }
+        }
+        Report::Validated { validators } => TaskCommand::Validate { validators },
+        Report::Waits { wait } => TaskCommand::Wait { wait },
+        Report::Proposed { proposal } => TaskCommand::Propose { proposal },
+        Report::Ends { status, reason } => TaskCommand::End { status, reason },
+        Report::Interrupted { cause } => TaskCommand::Interrupt { cause, blame: false },
+    }
+}
