@@ -72,16 +72,26 @@ fn main() {
         );
     }
     measure("find_change, first look", 100, |n| {
-        drop(bench.forge.find_change(&names[n], "x").unwrap())
+        drop(bench.forge.find_change(&names[n], "x").unwrap());
     });
     measure("find_change, later", 1000, |n| {
-        drop(bench.forge.find_change(&names[n % 100], "x").unwrap())
+        drop(bench.forge.find_change(&names[n % 100], "x").unwrap());
+    });
+    let refspec = format!("{}:refs/heads/pushed", first.commit);
+    measure("git push of the same (to compare)", 100, |n| {
+        let dir = bench.forge.git_dir(&names[n]).unwrap();
+        let receive =
+            "--receive-pack=git -c core.fsync=committed -c core.fsyncMethod=batch receive-pack";
+        git(
+            &bench.work(),
+            &["push", "-q", receive, dir.to_str().unwrap(), &refspec],
+        );
     });
     measure("open_change", 100, |n| {
-        drop(bench.forge.open_change(&names[n], &news[n]).unwrap())
+        drop(bench.forge.open_change(&names[n], &news[n]).unwrap());
     });
     measure("open_change again", 100, |n| {
-        drop(bench.forge.open_change(&names[n], &news[n]).unwrap())
+        drop(bench.forge.open_change(&names[n], &news[n]).unwrap());
     });
     measure("find_change of an open change", 1000, |n| {
         drop(
@@ -92,16 +102,16 @@ fn main() {
         );
     });
     measure("diff", 100, |n| {
-        drop(bench.forge.diff(&names[n], 1).unwrap())
+        drop(bench.forge.diff(&names[n], 1).unwrap());
     });
     measure("approve", 100, |n| {
-        drop(bench.forge.approve(&names[n], 1, &alice(), at(3)).unwrap())
+        drop(bench.forge.approve(&names[n], 1, &alice(), at(3)).unwrap());
     });
     measure("events_since", 1000, |n| {
-        drop(bench.forge.events_since(&names[n % 100], None).unwrap())
+        drop(bench.forge.events_since(&names[n % 100], None).unwrap());
     });
     measure("repositories (101)", 100, |_| {
-        drop(bench.forge.repositories().unwrap())
+        drop(bench.forge.repositories().unwrap());
     });
     for (method, range) in [
         (MergeMethod::Merge, 0..30),
@@ -166,13 +176,13 @@ fn large() {
     println!("20,000 files:");
     clones(&bench, 3);
     measure("git status in the base tree", 5, |_| {
-        drop(git(&bench.path("base0"), &["status", "--porcelain"]))
+        drop(git(&bench.path("base0"), &["status", "--porcelain"]));
     });
     measure("git status in the plain clone", 5, |_| {
-        drop(git(&bench.path("plain0"), &["status", "--porcelain"]))
+        drop(git(&bench.path("plain0"), &["status", "--porcelain"]));
     });
     let new = bench.new_change("b", "new.txt", "new\n");
     measure("open_change", 1, |_| {
-        drop(bench.forge.open_change(&bench.name, &new).unwrap())
+        drop(bench.forge.open_change(&bench.name, &new).unwrap());
     });
 }

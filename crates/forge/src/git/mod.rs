@@ -19,6 +19,7 @@ mod ref_update;
 mod refs;
 mod remote;
 mod run;
+mod staged;
 mod stat;
 
 pub use base::{BaseRequest, BaseTree, Start, clone_base, load_base};
@@ -34,5 +35,8 @@ pub use ref_update::{Expect, RefUpdate, update_refs};
 pub use refs::{default_branch, head_of, list_refs, read_ref, resolve, valid_branch_name};
 pub use run::{Git, Invocation};
 
-pub(crate) use object::{fsync_dir, unique as unique_name};
+pub(crate) use import::{grows_out_of, stage_import};
+pub(crate) use object::{fsync_dir, stage_object, unique as unique_name};
+pub(crate) use ref_update::update_refs_with;
 pub(crate) use remote::{git_dir_of, is_elsewhere, remote_default};
+pub(crate) use staged::Staged;

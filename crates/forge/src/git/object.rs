@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use sha1::{Digest, Sha1};
 
+use super::staged::Staged;
 use super::{Git, GitError, Oid, pack};
 
 /// What an object is.
@@ -72,36 +73,44 @@ pub(crate) fn loose_path(git_dir: &Path, oid: Oid) -> PathBuf {
 /// # Errors
 /// [`GitError::Io`].
 pub fn write_object(git_dir: &Path, kind: ObjectKind, content: &[u8]) -> Result<Oid, GitError> {
+    let mut staged = Staged::default();
+    let oid = stage_object(git_dir, kind, content, &mut staged)?;
+    staged.finish()?;
+    Ok(oid)
+}
+
+/// Writes an object under a temporary name.
+pub(crate) fn stage_object(
+    git_dir: &Path,
+    kind: ObjectKind,
+    content: &[u8],
+    staged: &mut Staged,
+) -> Result<Oid, GitError> {
     let oid = hash_object(kind, content);
     let path = loose_path(git_dir, oid);
     if path.exists() {
         return Ok(oid);
     }
     let folder = path.parent().unwrap_or(git_dir);
-    let new_folder = match fs::create_dir(folder) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+    match fs::create_dir(folder) {
+        Ok(()) => staged.add_folder(git_dir.join("objects")),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(GitError::io("create", folder)(error)),
-    };
-    let temporary = folder.join(unique("tmp_obj_nc"));
-    let written = write_compressed(&temporary, &header(kind, content), content)
-        .and_then(|()| fs::rename(&temporary, &path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(GitError::io("write", &path)(error));
     }
-    fsync_dir(folder)?;
-    if new_folder {
-        fsync_dir(&git_dir.join("objects"))?;
+    let temporary = folder.join(unique("tmp_obj_nc"));
+    match write_compressed(&temporary, &header(kind, content), content) {
+        Ok(file) => staged.add(file, temporary, path),
+        Err(error) => {
+            let _ = fs::remove_file(&temporary);
+            return Err(GitError::io("write", &path)(error));
+        }
     }
     Ok(oid)
 }
 
-fn write_compressed(path: &Path, header: &str, content: &[u8]) -> io::Result<()> {
-    let mut encoder = ZlibEncoder::new(
-        Vec::with_capacity(content.len() / 2 + 64),
-        Compression::fast(),
-    );
+fn write_compressed(path: &Path, header: &str, content: &[u8]) -> io::Result<File> {
+    let room = content.len() / 2 + 64;
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(room), Compression::fast());
     encoder.write_all(header.as_bytes())?;
     encoder.write_all(content)?;
     let bytes = encoder.finish()?;
@@ -111,7 +120,7 @@ fn write_compressed(path: &Path, header: &str, content: &[u8]) -> io::Result<()>
         .mode(0o444)
         .open(path)?;
     file.write_all(&bytes)?;
-    file.sync_data()
+    Ok(file)
 }
 
 /// A file name no other writer uses, of this process or another.

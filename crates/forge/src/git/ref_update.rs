@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::refs::{packed_lines, packed_refs, read_ref, ref_fault};
-use super::{Git, GitError, Oid, fsync_dir};
+use super::staged::{Staged, flush_files, flush_folders};
+use super::{Git, GitError, Oid};
 
 /// How long to wait for a ref that another process has locked.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -93,6 +94,16 @@ impl RefUpdate {
 /// # Errors
 /// [`GitError::RefMoved`], [`GitError::InvalidRefName`], [`GitError::Io`].
 pub fn update_refs(git: &Git, git_dir: &Path, updates: &[RefUpdate]) -> Result<(), GitError> {
+    update_refs_with(git, git_dir, Staged::default(), updates)
+}
+
+/// The same with the objects that the refs name: they are flushed together, and the objects are named first.
+pub(crate) fn update_refs_with(
+    git: &Git,
+    git_dir: &Path,
+    objects: Staged,
+    updates: &[RefUpdate],
+) -> Result<(), GitError> {
     let (set, delete): (Vec<&RefUpdate>, Vec<&RefUpdate>) =
         updates.iter().partition(|u| u.new.is_some());
     for update in updates {
@@ -111,15 +122,15 @@ pub fn update_refs(git: &Git, git_dir: &Path, updates: &[RefUpdate]) -> Result<(
     for update in &set {
         locks.push(Lock::take(git_dir, update)?);
     }
+    let mut files = objects.files();
+    files.extend(locks.iter().map(|lock| &lock.file));
+    flush_files(&files).map_err(GitError::io("flush", git_dir))?;
+    objects.publish()?;
     let mut folders: Vec<PathBuf> = Vec::new();
     for lock in locks {
         folders.extend(lock.commit()?);
     }
-    folders.sort();
-    folders.dedup();
-    for folder in folders {
-        fsync_dir(&folder)?;
-    }
+    flush_folders(folders)?;
     if delete.is_empty() {
         Ok(())
     } else {
@@ -170,10 +181,11 @@ fn delete_refs(git: &Git, git_dir: &Path, updates: &[&RefUpdate]) -> Result<(), 
     }
 }
 
-/// A ref locked by us, its new value written and flushed beside it.
+/// A ref locked by us, its new value written beside it.
 struct Lock {
     path: PathBuf,
     lock: PathBuf,
+    file: File,
     made: Vec<PathBuf>,
     done: bool,
 }
@@ -182,10 +194,11 @@ impl Lock {
     fn take(git_dir: &Path, update: &RefUpdate) -> Result<Self, GitError> {
         let path = git_dir.join(&update.name);
         let lock = git_dir.join(format!("{}.lock", update.name));
-        let (mut file, made) = open_lock(git_dir, &update.name, &lock)?;
-        let held = Self {
+        let (file, made) = open_lock(git_dir, &update.name, &lock)?;
+        let mut held = Self {
             path,
             lock,
+            file,
             made,
             done: false,
         };
@@ -194,8 +207,8 @@ impl Lock {
         let Some(new) = update.new else {
             return Ok(held);
         };
-        file.write_all(format!("{new}\n").as_bytes())
-            .and_then(|()| file.sync_data())
+        held.file
+            .write_all(format!("{new}\n").as_bytes())
             .map_err(GitError::io("write", &held.lock))?;
         Ok(held)
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::record::{Record, VERSION};
 use super::repo::{Repo, Writing, by_branch};
 use crate::git::{
-    CommitObject, Expect, GitError, ImportLimits, Oid, RefUpdate, import_commit, is_ancestor,
-    read_commit, valid_branch_name,
+    Expect, GitError, ImportLimits, Oid, RefUpdate, Staged, grows_out_of, read_commit,
+    stage_import, valid_branch_name,
 };
 use crate::{Change, ChangeState, ChangeUpdate, ForgeError, ForgeEventKind, NewChange};
 
@@ -17,11 +17,12 @@ impl Repo {
     pub(crate) fn open_change(&self, new: &NewChange) -> Result<Change, ForgeError> {
         self.refuse_nonsense(new)?;
         // Objects are taken in before the lock: it may take long, and nobody sees them until a ref does.
+        let mut staged = Staged::default();
         if !self.is_there(new)? {
-            let commit = self.take_objects(new.bundle.as_deref(), new.commit)?;
-            self.refuse_other_line(&commit, new.commit, new.base_commit)?;
+            staged = self.take_objects(new.bundle.as_deref(), new.commit, new.base_commit)?;
         }
         let mut writing = self.write()?;
+        writing.staged.absorb(staged);
         let found = by_branch(&writing.records, &new.branch).cloned();
         match found {
             Some((_, record)) if record.state == ChangeState::Open => {
@@ -48,14 +49,15 @@ impl Repo {
         number: u64,
         update: &ChangeUpdate,
     ) -> Result<Change, ForgeError> {
+        let mut staged = Staged::default();
         if update.commit != update.expected_head {
             let base = update
                 .base_commit
                 .unwrap_or(self.record(number)?.base_commit);
-            let commit = self.take_objects(update.bundle.as_deref(), update.commit)?;
-            self.refuse_other_line(&commit, update.commit, base)?;
+            staged = self.take_objects(update.bundle.as_deref(), update.commit, base)?;
         }
         let mut writing = self.write()?;
+        writing.staged.absorb(staged);
         let (_, mut record) = writing.open(number)?;
         let head = self.head(&record.branch)?;
         let repeated = head == Some(update.commit) && record.our_head == update.commit;
@@ -90,36 +92,37 @@ impl Repo {
             && (record.state != ChangeState::Open || self.head(&new.branch)? == Some(new.commit)))
     }
 
-    fn take_objects(&self, bundle: Option<&Path>, commit: Oid) -> Result<CommitObject, ForgeError> {
-        Ok(match bundle {
-            Some(file) => import_commit(
+    /// Stages what the repository lacks of a commit. A change grows out of the commit it says it started from: a
+    /// rewritten history is not proposed by mistake.
+    fn take_objects(
+        &self,
+        bundle: Option<&Path>,
+        commit: Oid,
+        base: Oid,
+    ) -> Result<Staged, ForgeError> {
+        if commit == base {
+            return Err(ForgeError::Invalid(format!(
+                "the change has no commit: it ends where it starts, at {base}"
+            )));
+        }
+        let (object, staged) = match bundle {
+            Some(file) => stage_import(
                 &self.git,
                 &self.git_dir,
                 file,
                 commit,
                 ImportLimits::default(),
             )?,
-            None => read_commit(&self.git, &self.git_dir, commit)?,
-        })
-    }
-
-    /// A change grows out of the commit it says it started from: a rewritten history is not proposed by mistake.
-    fn refuse_other_line(
-        &self,
-        object: &CommitObject,
-        commit: Oid,
-        base: Oid,
-    ) -> Result<(), ForgeError> {
-        if commit == base {
-            return Err(ForgeError::Invalid(format!(
-                "the change has no commit: it ends where it starts, at {base}"
-            )));
-        }
-        // The usual change has one commit, so git need not be asked. An unknown base is no ancestor.
+            None => (
+                read_commit(&self.git, &self.git_dir, commit)?,
+                Staged::default(),
+            ),
+        };
+        // The usual change has one commit, so git need not be asked.
         if object.parents.contains(&base)
-            || is_ancestor(&self.git, &self.git_dir, base, commit).unwrap_or(false)
+            || grows_out_of(&self.git, &self.git_dir, &staged, commit, base)
         {
-            return Ok(());
+            return Ok(staged);
         }
         Err(ForgeError::Invalid(format!(
             "the commit {commit} does not descend from {base}, where the change starts"

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::record::{Record, VERSION};
 use crate::git::{
-    Expect, Git, GitError, ObjectKind, Oid, RefUpdate, head_of, list_refs, read_object,
-    update_refs, write_object,
+    Expect, Git, GitError, ObjectKind, Oid, RefUpdate, Staged, head_of, list_refs, read_object,
+    stage_object, update_refs_with,
 };
 use crate::{Change, ChangeFilter, ChangeState, Cursor, ForgeError, Page, RepoName};
 
@@ -34,6 +34,8 @@ pub(crate) struct Repo {
 pub(crate) struct Writing<'a> {
     pub(crate) repo: &'a Repo,
     pub(crate) records: Arc<Records>,
+    /// Objects that the next save brings with it.
+    pub(crate) staged: Staged,
     _file: File,
     _guard: std::sync::MutexGuard<'a, ()>,
 }
@@ -125,6 +127,7 @@ impl Repo {
         let mut writing = Writing {
             repo: self,
             records: self.records()?,
+            staged: Staged::default(),
             _file: file,
             _guard: guard,
         };
@@ -272,7 +275,8 @@ impl Writing<'_> {
                 "change {number} would have more than {MAX_RECORD} bytes"
             )));
         }
-        let blob = write_object(&repo.git_dir, ObjectKind::Blob, &content)?;
+        let mut staged = std::mem::take(&mut self.staged);
+        let blob = stage_object(&repo.git_dir, ObjectKind::Blob, &content, &mut staged)?;
         let mut updates = before;
         updates.push(RefUpdate::set(
             meta_ref(record.number),
@@ -280,12 +284,14 @@ impl Writing<'_> {
             blob,
         ));
         updates.extend(after);
-        update_refs(&repo.git, &repo.git_dir, &updates).map_err(|error| match error {
-            GitError::RefMoved { name, .. } if name == meta_ref(record.number) => {
-                ForgeError::Conflict(format!("change {} in {}", record.number, repo.name))
-            }
-            other => ForgeError::Git(other),
-        })?;
+        update_refs_with(&repo.git, &repo.git_dir, staged, &updates).map_err(
+            |error| match error {
+                GitError::RefMoved { name, .. } if name == meta_ref(record.number) => {
+                    ForgeError::Conflict(format!("change {} in {}", record.number, repo.name))
+                }
+                other => ForgeError::Git(other),
+            },
+        )?;
         let mut records = Records::clone(&self.records);
         records.insert(record.number, (blob, Arc::new(record)));
         self.records = Arc::new(records);
