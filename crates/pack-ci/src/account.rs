@@ -144,13 +144,7 @@ fn leaves(root: &Node) -> Vec<Leaf> {
     found
 }
 
-fn visit(
-    node: &Node,
-    key: Pos,
-    path: String,
-    replaced_at: Option<usize>,
-    found: &mut Vec<Leaf>,
-) {
+fn visit(node: &Node, key: Pos, path: String, replaced_at: Option<usize>, found: &mut Vec<Leaf>) {
     match &node.value {
         Value::Map(pairs) if !pairs.is_empty() => {
             for pair in pairs {

@@ -60,7 +60,13 @@ pub(crate) fn expand<'a>(config: &'a Config<'a>) -> Option<Vec<SourceJob<'a>>> {
         jobs.push(default_job(&language));
     }
     jobs.extend(included(config, &language));
-    jobs.retain(|job| !config.exclude.iter().any(|pattern| matches(pattern, job)));
+    let kept = |job: &SourceJob<'_>| !config.exclude.iter().any(|pattern| matches(pattern, job));
+    if jobs.iter().any(kept) {
+        jobs.retain(kept);
+    } else {
+        // Files that exclude everything were written for the older rule: included jobs stay.
+        jobs.retain(|job| job.include.is_some());
+    }
     for job in &mut jobs {
         job.may_fail = config
             .allow_failures
@@ -74,8 +80,10 @@ fn language_of(text: Option<&Text>) -> String {
     text.map_or_else(
         || DEFAULT_LANGUAGE.to_owned(),
         |text| {
-            languages::find(&text.text)
-                .map_or_else(|| text.text.to_ascii_lowercase(), |known| known.name.to_owned())
+            languages::find(&text.text).map_or_else(
+                || text.text.to_ascii_lowercase(),
+                |known| known.name.to_owned(),
+            )
         },
     )
 }

@@ -38,8 +38,10 @@ pub(crate) struct Job {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Row {
     pub(crate) cells: Vec<(String, String)>,
-    /// Names of the cells that are variables of the job.
-    pub(crate) variables: Vec<String>,
+    /// Variables of the job with their values.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Names of the cells that hold those variables once the rows are together.
+    pub(crate) variable_columns: Vec<String>,
     pub(crate) may_fail: bool,
     pub(crate) name: Option<String>,
     /// Whether it comes from multiplying lists and not from a job written out.

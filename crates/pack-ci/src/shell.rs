@@ -9,9 +9,33 @@ const OPENERS: [&str; 8] = ["then", "do", "else", "{", "!", "time", "if", "while
 
 /// Commands that change the shell they run in.
 const STATEFUL: [&str; 27] = [
-    "cd", "pushd", "popd", "export", "source", ".", "eval", "alias", "shopt", "set", "unset",
-    "nvm", "rvm", "umask", "ulimit", "declare", "typeset", "local", "trap", "function",
-    "jdk_switcher", "phpenv", "pyenv", "rbenv", "conda", "gvm", "activate",
+    "cd",
+    "pushd",
+    "popd",
+    "export",
+    "source",
+    ".",
+    "eval",
+    "alias",
+    "shopt",
+    "set",
+    "unset",
+    "nvm",
+    "rvm",
+    "umask",
+    "ulimit",
+    "declare",
+    "typeset",
+    "local",
+    "trap",
+    "function",
+    "jdk_switcher",
+    "phpenv",
+    "pyenv",
+    "rbenv",
+    "conda",
+    "gvm",
+    "activate",
 ];
 
 /// Whether later lines could see what this one did to the shell.
@@ -31,7 +55,9 @@ pub(crate) fn changes_shell(line: &str) -> bool {
         }
         match words.next() {
             None => assigned,
-            Some(word) => STATEFUL.contains(&word) || word.ends_with("()") || words.peek() == Some(&"()"),
+            Some(word) => {
+                STATEFUL.contains(&word) || word.ends_with("()") || words.peek() == Some(&"()")
+            }
         }
     })
 }
@@ -124,7 +150,9 @@ fn commands(text: &str) -> Vec<Vec<String>> {
             (c, None) if c.is_whitespace() && depth == 0 => {
                 flush(&mut word, &mut commands);
                 if commands.last().is_some_and(|words| {
-                    words.last().is_some_and(|last| OPENERS.contains(&last.as_str()))
+                    words
+                        .last()
+                        .is_some_and(|last| OPENERS.contains(&last.as_str()))
                 }) {
                     commands.push(Vec::new());
                 }

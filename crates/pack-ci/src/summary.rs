@@ -82,7 +82,11 @@ fn secret_line(secret: &crate::Secret) -> String {
     } else {
         format!(", used in `{}`", code(&secret.used_in.join("`, `")))
     };
-    format!("- [ ] `{}` (line {}{hint}{used})\n", code(name), secret.line)
+    format!(
+        "- [ ] `{}` (line {}{hint}{used})\n",
+        code(name),
+        secret.line
+    )
 }
 
 /// Text of the source as Markdown code: one line, no back-quotes of its own.

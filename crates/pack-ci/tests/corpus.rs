@@ -69,7 +69,12 @@ fn every_real_file_is_accounted_for_and_keeps_its_jobs() {
     let mut slowest = (std::time::Duration::ZERO, String::new());
     for (name, bytes) in &files {
         let one = Instant::now();
-        look_at(name, &String::from_utf8_lossy(bytes), &options, &mut statistics);
+        look_at(
+            name,
+            &String::from_utf8_lossy(bytes),
+            &options,
+            &mut statistics,
+        );
         if one.elapsed() > slowest.0 {
             slowest = (one.elapsed(), name.clone());
         }
@@ -142,7 +147,11 @@ fn report(
     slowest: &(std::time::Duration, String),
 ) {
     let leaves: usize = statistics.leaves.iter().sum();
-    println!("files {files}, converted {}, refused {}", statistics.converted, statistics.refused.len());
+    println!(
+        "files {files}, converted {}, refused {}",
+        statistics.converted,
+        statistics.refused.len()
+    );
     println!(
         "leaves {leaves}: not needed {}, mapped {}, manual {} (secrets {}, not understood {})",
         statistics.leaves[0],

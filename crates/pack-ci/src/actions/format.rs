@@ -54,7 +54,11 @@ fn is_literal(text: &str) -> bool {
 }
 
 fn is_awkward(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
 }
 
 /// A scalar in a block context.
@@ -129,7 +133,13 @@ mod tests {
 
     #[test]
     fn quotes_stand_only_where_the_text_would_read_as_something_else() {
-        for text in ["npm test", "ubuntu-22.04", "${{ matrix.x }}", "a:b", "lts/*"] {
+        for text in [
+            "npm test",
+            "ubuntu-22.04",
+            "${{ matrix.x }}",
+            "a:b",
+            "lts/*",
+        ] {
             assert_eq!(scalar(text), text);
         }
         for (text, wanted) in [

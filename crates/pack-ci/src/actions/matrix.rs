@@ -97,7 +97,10 @@ pub(crate) fn layout(job: &Job) -> Layout {
         return made;
     };
     for (column, value) in &first.cells {
-        if rows.iter().all(|row| cell(row, column) == Some(value.as_str())) {
+        if rows
+            .iter()
+            .all(|row| cell(row, column) == Some(value.as_str()))
+        {
             made.constants.insert(column.clone(), value.clone());
         }
     }
@@ -128,6 +131,9 @@ pub(crate) fn layout(job: &Job) -> Layout {
         (&nested, several, 6),
     ];
     for (entries, is_nested, holes) in attempts {
+        if !several && std::ptr::eq(entries, nested.as_slice()) {
+            continue;
+        }
         for base in [None, Some(rows)] {
             if let Some(matrix) = product(entries, base, holes) {
                 made.matrix = Some(matrix);
@@ -139,18 +145,16 @@ pub(crate) fn layout(job: &Job) -> Layout {
         }
     }
     made.matrix = Some(Matrix {
-        include: flat.iter().zip(rows).map(|(entry, row)| full(entry, row)).collect(),
+        include: flat.iter().map(full).collect(),
         ..Matrix::default()
     });
     made
 }
 
 fn is_variable(job: &Job, column: &str) -> bool {
-    job.rows.iter().any(|row| {
-        row.variables
-            .iter()
-            .any(|name| name == column || column.strip_prefix("env_") == Some(name))
-    })
+    job.rows
+        .iter()
+        .any(|row| row.variable_columns.iter().any(|name| name == column))
 }
 
 fn cell<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
@@ -194,7 +198,7 @@ fn extras(row: &Row) -> Entry {
 }
 
 /// An entry that stands alone: empty variables can be left out.
-fn full(entry: &Entry, _row: &Row) -> Entry {
+fn full(entry: &Entry) -> Entry {
     entry
         .iter()
         .filter(|(_, value)| *value != Cell::Text(String::new()))
@@ -209,8 +213,11 @@ fn product(entries: &[Entry], rows: Option<&Vec<Row>>, holes: usize) -> Option<M
     let in_base = |index: usize| rows.is_none_or(|rows| rows[index].multiplied);
     let mut matrix = Matrix::default();
     let mut base = 0_usize;
-    for (index, entry) in entries.iter().enumerate().filter(|(index, _)| in_base(*index)) {
-        let _ = index;
+    for (_, entry) in entries
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| in_base(*index))
+    {
         base += 1;
         for (key, value) in entry.iter().filter(|(key, _)| !is_extra(key)) {
             match matrix.axes.iter_mut().find(|(axis, _)| axis == key) {
@@ -220,15 +227,16 @@ fn product(entries: &[Entry], rows: Option<&Vec<Row>>, holes: usize) -> Option<M
             }
         }
     }
-    let size = matrix
-        .axes
-        .iter()
-        .fold(1_usize, |size, (_, values)| size.saturating_mul(values.len()));
-    if base < 2 || size < base || size - base > holes.min(base) {
+    let size = matrix.axes.iter().fold(1_usize, |size, (_, values)| {
+        size.saturating_mul(values.len())
+    });
+    if base < 2 || size < base || size - base > holes.min(base / 3) {
         return None;
     }
-    let wanted: Vec<BTreeMap<String, Cell>> =
-        entries.iter().map(|entry| entry.iter().cloned().collect()).collect();
+    let wanted: Vec<BTreeMap<String, Cell>> = entries
+        .iter()
+        .map(|entry| entry.iter().cloned().collect())
+        .collect();
     let axes_only = |combination: &BTreeMap<String, Cell>| -> BTreeMap<String, Cell> {
         combination
             .iter()
@@ -310,6 +318,9 @@ mod tests {
             .into_iter()
             .collect()
         );
-        assert_eq!(made[4], entry_of(&[("fruit", "banana")]).into_iter().collect());
+        assert_eq!(
+            made[4],
+            entry_of(&[("fruit", "banana")]).into_iter().collect()
+        );
     }
 }

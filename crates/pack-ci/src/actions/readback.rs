@@ -116,7 +116,9 @@ fn identity(
     }
     if let Some(compiler) = versions.get("compiler") {
         for name in ["CC", "CXX"] {
-            if all.get(name).is_some_and(|value| value == compiler || value.contains("${{ matrix.compiler ==") || derived(compiler, value)) {
+            if all.get(name).is_some_and(|value| {
+                value.contains("${{ matrix.compiler ==") || tools::is_of_compiler(compiler, value)
+            }) {
                 all.remove(name);
             }
         }
@@ -147,14 +149,6 @@ fn identity(
         env: all,
         may_fail,
     }
-}
-
-/// Whether the set-up of compilers gives this `CC` or `CXX`.
-fn derived(compiler: &str, value: &str) -> bool {
-    matches!(
-        (compiler, value),
-        ("gcc", "g++") | ("clang", "clang++") | ("g++", "gcc") | ("clang++", "clang")
-    )
 }
 
 fn read_step(

@@ -95,3 +95,12 @@ pub(crate) fn of_runner(label: &str) -> (String, String) {
     };
     (os.to_owned(), arch.to_owned())
 }
+
+/// Whether the set-up of `compiler` gives this value to `CC` or `CXX`.
+pub(crate) fn is_of_compiler(compiler: &str, value: &str) -> bool {
+    compiler == value
+        || matches!(
+            (compiler, value),
+            ("gcc", "g++") | ("clang", "clang++") | ("g++", "gcc") | ("clang++", "clang")
+        )
+}

@@ -260,7 +260,10 @@ fn list(out: &mut Lines, key: &str, values: &[String]) {
 
 fn env(out: &mut Lines, indent: usize, env: &[(String, EnvValue)], layout: &Layout) {
     for (name, held) in env {
-        out.line(indent, &format!("{}: {}", scalar(name), value(held, layout)));
+        out.line(
+            indent,
+            &format!("{}: {}", scalar(name), value(held, layout)),
+        );
     }
 }
 
@@ -269,14 +272,17 @@ fn value(held: &EnvValue, layout: &Layout) -> String {
     match held {
         EnvValue::Text(text) => scalar(&no_expression(text)),
         EnvValue::Column(name) => column(name, layout),
-        EnvValue::InWorkspace(name) => {
-            scalar(&format!("${{{{ github.workspace }}}}/{}", raw_column(name, layout)))
-        }
+        EnvValue::InWorkspace(name) => scalar(&format!(
+            "${{{{ github.workspace }}}}/{}",
+            raw_column(name, layout)
+        )),
         EnvValue::Secret(name) => format!("${{{{ secrets.{name} }}}}"),
-        EnvValue::Expression(text) => match text.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')) {
-            Some(constant) if !constant.contains('\'') => scalar(constant),
-            _ => format!("${{{{ {text} }}}}"),
-        },
+        EnvValue::Expression(text) => {
+            match text.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')) {
+                Some(constant) if !constant.contains('\'') => scalar(constant),
+                _ => format!("${{{{ {text} }}}}"),
+            }
+        }
         EnvValue::Choice { column, cases } => choice(column, cases, layout),
     }
 }
@@ -408,7 +414,10 @@ fn services(out: &mut Lines, services: &[Service]) {
         if let Some(health) = service.health {
             out.line(4, "options: >-");
             out.line(5, &format!("--health-cmd \"{health}\""));
-            out.line(5, "--health-interval 5s --health-timeout 5s --health-retries 10");
+            out.line(
+                5,
+                "--health-interval 5s --health-timeout 5s --health-retries 10",
+            );
         }
     }
 }

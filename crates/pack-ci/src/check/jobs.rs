@@ -132,15 +132,23 @@ fn one(id: &str, job: &At<'_>, problems: &mut Problems) {
             }
         }
     } else if job.get("steps").is_some() {
-        problems.add(job.pos(), format!("the job `{id}` has both `uses` and `steps`"));
+        problems.add(
+            job.pos(),
+            format!("the job `{id}` has both `uses` and `steps`"),
+        );
     }
     if let Some(condition) = job.get("if") {
-        let contexts = [
-            "github", "needs", "inputs", "vars",
-        ];
+        let contexts = ["github", "needs", "inputs", "vars"];
         expression::check_condition(&condition, &contexts, problems);
     }
-    for key in ["env", "name", "runs-on", "continue-on-error", "timeout-minutes", "services"] {
+    for key in [
+        "env",
+        "name",
+        "runs-on",
+        "continue-on-error",
+        "timeout-minutes",
+        "services",
+    ] {
         expression::check(job.get(key).as_ref(), &JOB_CONTEXTS, problems);
     }
     matrix(job, problems);
@@ -197,7 +205,10 @@ fn uses_of_matrix(at: &At<'_>, keys: &BTreeSet<String>, problems: &mut Problems)
     if let Some(text) = at.text() {
         for field in expression::fields(text, "matrix") {
             if !keys.contains(&field.to_ascii_lowercase()) {
-                problems.add(at.pos(), format!("`matrix.{field}` is no key of the matrix"));
+                problems.add(
+                    at.pos(),
+                    format!("`matrix.{field}` is no key of the matrix"),
+                );
             }
         }
     }
@@ -233,11 +244,21 @@ fn step(step: &At<'_>, ids: &mut BTreeSet<String>, problems: &mut Problems) {
         expression::check_condition(&condition, &STEP_CONTEXTS, problems);
         for field in expression::fields(condition.text().unwrap_or_default(), "steps") {
             if !ids.contains(field) {
-                problems.add(condition.pos(), format!("`steps.{field}` is no earlier step"));
+                problems.add(
+                    condition.pos(),
+                    format!("`steps.{field}` is no earlier step"),
+                );
             }
         }
     }
-    for key in ["name", "run", "with", "env", "continue-on-error", "working-directory"] {
+    for key in [
+        "name",
+        "run",
+        "with",
+        "env",
+        "continue-on-error",
+        "working-directory",
+    ] {
         expression::check(step.get(key).as_ref(), &STEP_CONTEXTS, problems);
     }
 }
@@ -265,7 +286,10 @@ fn action(uses: &At<'_>, problems: &mut Problems) {
     if let (Some(major), Some((_, oldest))) = (major, oldest)
         && major < *oldest
     {
-        problems.add(uses.pos(), format!("`{text}` no longer runs: use v{oldest} or later"));
+        problems.add(
+            uses.pos(),
+            format!("`{text}` no longer runs: use v{oldest} or later"),
+        );
     }
 }
 

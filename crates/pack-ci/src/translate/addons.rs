@@ -36,10 +36,8 @@ pub(crate) fn mac(at: &At<'_>, claims: &Claims) -> Vec<String> {
                             }
                             claims.mapped(&value.path, "step `Install packages`");
                         }
-                        "update" => claims.not_needed(
-                            &value.path,
-                            "Homebrew updates itself before it installs",
-                        ),
+                        "update" => claims
+                            .not_needed(&value.path, "Homebrew updates itself before it installs"),
                         _ => {}
                     }
                 }
@@ -198,6 +196,9 @@ fn known_hosts(at: &At<'_>, claims: &Claims, commands: &mut Vec<String>) {
         return;
     }
     commands.push("mkdir -p ~/.ssh".to_owned());
-    commands.push(format!("ssh-keyscan -H {} >> ~/.ssh/known_hosts", names.join(" ")));
+    commands.push(format!(
+        "ssh-keyscan -H {} >> ~/.ssh/known_hosts",
+        names.join(" ")
+    ));
     claims.mapped(&at.path, "step `Install packages`");
 }

@@ -57,13 +57,13 @@ pub(crate) fn set(env: &mut Vec<(String, EnvValue)>, name: &str, value: EnvValue
 /// The step that sets what only a shell can expand.
 pub(crate) fn shell_step(lines: &[&Var]) -> Option<Step> {
     let mut text = Vec::new();
-    for var in lines {
-        if let VarValue::Shell(raw) = &var.value {
+    for (index, var) in lines.iter().enumerate() {
+        let replaced = lines[index + 1..]
+            .iter()
+            .any(|later| later.name == var.name);
+        if let (VarValue::Shell(raw), false) = (&var.value, replaced) {
             text.push(format!("export {}={raw}", var.name));
-            text.push(format!(
-                "echo \"{0}=${0}\" >> \"$GITHUB_ENV\"",
-                var.name
-            ));
+            text.push(format!("echo \"{0}=${0}\" >> \"$GITHUB_ENV\"", var.name));
         }
     }
     (!text.is_empty()).then(|| Step {

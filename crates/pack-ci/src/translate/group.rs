@@ -1,19 +1,14 @@
 //! Jobs of one shape become one job with a matrix; stages become an order.
 
-use super::job::Built;
+use super::{environment, job::Built};
 use crate::{
-    account::Claims,
     matrix::JobIdentity,
     pipeline::{EnvValue, Job, RUNNER},
-    travis::Config,
+    travis::{Config, env::VarValue},
 };
 
 /// Group `built` into jobs, and give the identities that remain.
-pub(crate) fn group(
-    built: Vec<Built>,
-    config: &Config<'_>,
-    claims: &Claims,
-) -> (Vec<Job>, Vec<JobIdentity>) {
+pub(crate) fn group(built: Vec<Built>, config: &Config<'_>) -> (Vec<Job>, Vec<JobIdentity>) {
     let mut jobs: Vec<Job> = Vec::new();
     let mut identities = Vec::new();
     for one in built {
@@ -31,7 +26,10 @@ pub(crate) fn group(
         let job = &mut jobs[place];
         // Versions that were two on Travis may be one now (`oraclejdk8`, `openjdk8`).
         let same = job.rows.iter().any(|row| {
-            row.cells == one.row.cells && row.may_fail == one.row.may_fail && row.name == one.row.name
+            row.cells == one.row.cells
+                && row.variables == one.row.variables
+                && row.may_fail == one.row.may_fail
+                && row.name == one.row.name
         });
         if !same {
             job.rows.push(one.row);
@@ -39,9 +37,9 @@ pub(crate) fn group(
         }
     }
     for job in &mut jobs {
-        variables(job);
+        variables(job, config);
     }
-    order(&mut jobs, config, claims);
+    order(&mut jobs, config);
     (jobs, identities)
 }
 
@@ -76,7 +74,11 @@ fn column_of(value: &EnvValue) -> Option<&str> {
 /// Add the cases of `new` to those of the job.
 fn join_cases(job: &mut Job, new: Vec<(String, EnvValue)>) {
     for (held, new) in job.env.iter_mut().zip(new) {
-        let EnvValue::Choice { column, cases: more } = new.1 else {
+        let EnvValue::Choice {
+            column,
+            cases: more,
+        } = new.1
+        else {
             continue;
         };
         if let EnvValue::Column(_) = held.1 {
@@ -95,43 +97,41 @@ fn join_cases(job: &mut Job, new: Vec<(String, EnvValue)>) {
     }
 }
 
-/// Every row of a job gets the same variables; a missing one is empty.
-fn variables(job: &mut Job) {
+/// Every row of a job gets the same variables as cells; a missing one has its global value or is
+/// empty.
+fn variables(job: &mut Job, config: &Config<'_>) {
     let mut names: Vec<String> = Vec::new();
-    for row in &job.rows {
-        for name in &row.variables {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
+    for (name, _) in job.rows.iter().flat_map(|row| &row.variables) {
+        if !names.contains(name) {
+            names.push(name.clone());
         }
     }
-    for row in &mut job.rows {
-        for name in &names {
-            if !row.variables.contains(name) {
-                row.variables.push(name.clone());
-                row.cells.push((name.clone(), String::new()));
-            }
-        }
-        let taken: Vec<String> = row
-            .cells
-            .iter()
-            .filter(|(name, _)| !row.variables.contains(name))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for (name, _) in &mut row.cells {
-            if row.variables.contains(name) {
-                *name = column(name, &taken);
-            }
-        }
-    }
-    let taken: Vec<String> = job.rows.first().map_or_else(Vec::new, |row| {
+    let mut taken: Vec<String> = job.rows.first().map_or_else(Vec::new, |row| {
         row.cells.iter().map(|(name, _)| name.clone()).collect()
     });
     for name in names {
-        let plain = taken.contains(&name);
-        let column = if plain { name.clone() } else { format!("env_{name}") };
+        let column = column(&name, &taken);
+        taken.push(column.clone());
+        let default = global(config, &name);
+        for row in &mut job.rows {
+            let value = row.variables.iter().find(|(held, _)| *held == name);
+            let value = value.map_or_else(|| default.clone(), |(_, value)| value.clone());
+            row.cells.push((column.clone(), value));
+            row.variable_columns.push(column.clone());
+        }
         job.env.retain(|(held, _)| *held != name);
         job.env.push((name, EnvValue::Column(column)));
+    }
+}
+
+/// The text of a global variable.
+fn global(config: &Config<'_>, name: &str) -> String {
+    let found = environment::vars(&config.global_env)
+        .filter(|var| var.name == name)
+        .last();
+    match found.map(|var| &var.value) {
+        Some(VarValue::Literal(text)) => text.clone(),
+        _ => String::new(),
     }
 }
 
@@ -140,7 +140,9 @@ fn variables(job: &mut Job) {
 fn column(name: &str, taken: &[String]) -> String {
     let reserved = ["include", "exclude", "name", "may_fail", "env", RUNNER];
     let lower = name.to_ascii_lowercase();
-    if reserved.contains(&lower.as_str()) || taken.iter().any(|held| held.to_ascii_lowercase() == lower) {
+    if reserved.contains(&lower.as_str())
+        || taken.iter().any(|held| held.to_ascii_lowercase() == lower)
+    {
         format!("env_{name}")
     } else {
         name.to_owned()
@@ -148,7 +150,7 @@ fn column(name: &str, taken: &[String]) -> String {
 }
 
 /// Ids, names, and `needs` from stage to stage.
-fn order(jobs: &mut Vec<Job>, config: &Config<'_>, _claims: &Claims) {
+fn order(jobs: &mut [Job], config: &Config<'_>) {
     let mut stages: Vec<String> = config
         .stages
         .iter()
@@ -195,7 +197,11 @@ fn order(jobs: &mut Vec<Job>, config: &Config<'_>, _claims: &Claims) {
 
 fn free_id(job: &Job, taken: &[String]) -> String {
     let stage = slug(&job.stage);
-    let stage = if stage.is_empty() { "test".to_owned() } else { stage };
+    let stage = if stage.is_empty() {
+        "test".to_owned()
+    } else {
+        stage
+    };
     if !taken.contains(&stage) {
         return stage;
     }
@@ -216,7 +222,11 @@ fn free_id(job: &Job, taken: &[String]) -> String {
     if job.windows {
         wishes.push(format!("{stage}-windows"));
     }
-    wishes.extend((2..).take(taken.len() + 2).map(|number| format!("{stage}-{number}")));
+    wishes.extend(
+        (2..)
+            .take(taken.len() + 2)
+            .map(|number| format!("{stage}-{number}")),
+    );
     wishes
         .into_iter()
         .find(|wish| !wish.is_empty() && !taken.contains(wish))

@@ -1,5 +1,7 @@
 //! One job of the expanded matrix as a model job with one row.
 
+use crate::actions::tools;
+
 use super::{Context, addons, cache, environment, services, setup, steps};
 use crate::{
     matrix::{JobIdentity, SourceJob},
@@ -87,7 +89,9 @@ fn name_and_condition(
         let Some(condition) = condition else { continue };
         match crate::travis::condition::translate(&condition.text) {
             Some(expression) => {
-                context.claims.mapped(&condition.path, format!("`if: {expression}`"));
+                context
+                    .claims
+                    .mapped(&condition.path, format!("`if: {expression}`"));
                 parts.push(expression);
             }
             None => {
@@ -204,32 +208,53 @@ fn checkout(context: &Context<'_>, source: &SourceJob<'_>, phases: &steps::Phase
     for (key, value) in git.map_or_else(Vec::new, At::entries) {
         match key {
             "depth" => {
-                let number = value.text().and_then(|text| text.trim().parse::<u32>().ok());
+                let number = value
+                    .text()
+                    .and_then(|text| text.trim().parse::<u32>().ok());
                 depth = match (value.truth(), number) {
                     (Some(false), _) => Some("0".to_owned()),
                     (_, Some(number)) => Some(number.to_string()),
                     _ => None,
                 };
-                context.claims.mapped(&value.path, "`fetch-depth` of the checkout");
+                context
+                    .claims
+                    .mapped(&value.path, "`fetch-depth` of the checkout");
             }
             "submodules" if value.truth().is_some() => {
                 submodules = value.truth() == Some(true);
-                context.claims.mapped(&value.path, "`submodules` of the checkout");
+                context
+                    .claims
+                    .mapped(&value.path, "`submodules` of the checkout");
             }
             "lfs_skip_smudge" => {
-                context.claims.mapped(&value.path, "the checkout fetches no large files");
+                context
+                    .claims
+                    .mapped(&value.path, "the checkout fetches no large files");
             }
             "submodules_depth" | "quiet" | "strategy" => {
-                context.claims.not_needed(&value.path, "only about how the clone is made");
+                context
+                    .claims
+                    .not_needed(&value.path, "only about how the clone is made");
             }
             _ => {}
         }
     }
-    let text: String = phases.iter().flat_map(|(_, lines)| lines.clone()).collect::<Vec<_>>().join("\n");
+    let text: String = phases
+        .iter()
+        .flat_map(|(_, lines)| lines.clone())
+        .collect::<Vec<_>>()
+        .join("\n");
     if text.contains("git lfs") {
         lfs = true;
     }
-    let history = ["git describe", "git log", "git diff", "git rev-list", "git merge-base", "COMMIT_RANGE"];
+    let history = [
+        "git describe",
+        "git log",
+        "git diff",
+        "git rev-list",
+        "git merge-base",
+        "COMMIT_RANGE",
+    ];
     if depth.is_none() && history.iter().any(|word| text.contains(word)) {
         // Travis cloned fifty commits; such commands need them.
         depth = Some("50".to_owned());
@@ -266,17 +291,20 @@ fn env(
             );
         }
         if let VarValue::Literal(text) = &var.value {
-            row.cells.retain(|(held, _)| held != &var.name || !row.variables.contains(held));
-            row.cells.push((var.name.clone(), text.clone()));
-            if !row.variables.contains(&var.name) {
-                row.variables.push(var.name.clone());
-            }
+            row.variables.retain(|(held, _)| *held != var.name);
+            row.variables.push((var.name.clone(), text.clone()));
             // The job's own value takes the place of one that the set-up defined.
             shape.env.retain(|(held, _)| held != &var.name);
         }
     }
     let all: Vec<&Var> = global.iter().chain(&own).copied().collect();
     identity.env = environment::identity(all.iter().copied());
+    if let Some(compiler) = identity.versions.get("compiler") {
+        // What the set-up of the compiler defines anyway says nothing more.
+        identity.env.retain(|name, value| {
+            !(name == "CC" || name == "CXX") || !tools::is_of_compiler(compiler, value)
+        });
+    }
     shape.steps.extend(environment::shell_step(&all));
 }
 
@@ -298,9 +326,10 @@ fn surroundings(context: &Context<'_>, source: &SourceJob<'_>, os: &str, shape: 
         if linux {
             services::services(&at, context.claims, &mut needs);
         } else {
-            context
-                .claims
-                .not_needed(&at.path, "no job that Travis applied it to: it is for Linux");
+            context.claims.not_needed(
+                &at.path,
+                "no job that Travis applied it to: it is for Linux",
+            );
         }
     }
     if !commands.is_empty() {
@@ -316,8 +345,8 @@ fn surroundings(context: &Context<'_>, source: &SourceJob<'_>, os: &str, shape: 
             .push(setup::plain_step(act, Some("Start services")));
     }
     for (name, value) in needs.env {
-        let defined = is_defined(context, name)
-            || environment::vars(&source.env).any(|var| var.name == name);
+        let defined =
+            is_defined(context, name) || environment::vars(&source.env).any(|var| var.name == name);
         if !defined {
             shape
                 .env

@@ -54,6 +54,13 @@ pub(crate) fn translate(
             "shorten its lists",
         ));
     };
+    if source_jobs.is_empty() {
+        return Err(ConvertError::new(
+            root.pos(),
+            "every job of the matrix is excluded",
+            "take the wanted jobs out of `exclude`",
+        ));
+    }
     let context = Context {
         config,
         claims,
@@ -64,7 +71,7 @@ pub(crate) fn translate(
         .map(|source| job::build(&context, source))
         .collect();
     remarks::remarks(root, config, &source_jobs, claims);
-    let (jobs, identities) = group::group(built, config, claims);
+    let (jobs, identities) = group::group(built, config);
     Ok(Translated {
         pipeline: Pipeline {
             triggers: triggers::triggers(config.branches.as_ref(), claims),

@@ -8,12 +8,7 @@ use crate::{
 };
 
 /// File them. Called after the jobs are built: what they used keeps its stricter claim.
-pub(crate) fn remarks(
-    root: &At<'_>,
-    config: &Config<'_>,
-    jobs: &[SourceJob<'_>],
-    claims: &Claims,
-) {
+pub(crate) fn remarks(root: &At<'_>, config: &Config<'_>, jobs: &[SourceJob<'_>], claims: &Claims) {
     settings(root, true, claims);
     for key in ["matrix", "jobs"] {
         let Some(list) = root.get(key) else { continue };
@@ -136,7 +131,10 @@ fn language(job: &JobConfig<'_>, claims: &Claims) {
         ),
         None => claims.manual(
             &language.path,
-            format!("`{}` is no language of Travis: set up what is meant", language.text),
+            format!(
+                "`{}` is no language of Travis: set up what is meant",
+                language.text
+            ),
         ),
     }
 }
@@ -182,7 +180,10 @@ fn unused(config: &Config<'_>, jobs: &[SourceJob<'_>], claims: &Claims) {
                 claims.not_needed(&line.path, "no job has it");
             }
         }
-        for text in [&job.name, &job.stage, &job.condition, &job.dist].into_iter().flatten() {
+        for text in [&job.name, &job.stage, &job.condition, &job.dist]
+            .into_iter()
+            .flatten()
+        {
             claims.not_needed(&text.path, "no job uses it");
         }
     }

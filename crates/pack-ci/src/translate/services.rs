@@ -29,7 +29,10 @@ impl Needs {
 pub(crate) fn services(at: &At<'_>, claims: &Claims, needs: &mut Needs) {
     for item in at.items() {
         let Some(name) = item.text() else {
-            claims.manual(&item.path, "start this service in a step or as a service container");
+            claims.manual(
+                &item.path,
+                "start this service in a step or as a service container",
+            );
             continue;
         };
         service(&name.trim().to_ascii_lowercase(), &item.path, claims, needs);
@@ -65,7 +68,8 @@ fn service(name: &str, path: &str, claims: &Claims, needs: &mut Needs) {
 }
 
 const MYSQL: &str = "sudo systemctl start mysql\nmysql -uroot -proot -e \"ALTER USER 'root'@'localhost' IDENTIFIED WITH mysql_native_password BY ''\"";
-const XVFB: &str = "Xvfb :99 -screen 0 1280x1024x24 >/dev/null 2>&1 &\necho \"DISPLAY=:99\" >> \"$GITHUB_ENV\"";
+const XVFB: &str =
+    "Xvfb :99 -screen 0 1280x1024x24 >/dev/null 2>&1 &\necho \"DISPLAY=:99\" >> \"$GITHUB_ENV\"";
 
 fn container(name: &str) -> Option<Service> {
     let (name, image, port, health) = match name {

@@ -38,7 +38,14 @@ fn runner(
 ) {
     let os = source.axes.get("os");
     let name = os.map_or_else(
-        || if source.language == "objective-c" { "osx" } else { "linux" }.to_owned(),
+        || {
+            if source.language == "objective-c" {
+                "osx"
+            } else {
+                "linux"
+            }
+            .to_owned()
+        },
         |os| os.text.trim().to_ascii_lowercase(),
     );
     let arch = source
@@ -67,7 +74,9 @@ fn runner(
         context.claims.mapped(&os.path, format!("runner `{label}`"));
     }
     if let Some(arch) = source.axes.get("arch") {
-        context.claims.mapped(&arch.path, format!("runner `{label}`"));
+        context
+            .claims
+            .mapped(&arch.path, format!("runner `{label}`"));
     }
     if let Some(dist) = dist {
         context.claims.mapped(
@@ -94,7 +103,8 @@ fn linux_runner(
         "arm64" | "arm64-graviton2" | "aarch64" => format!("{image}-arm"),
         other => {
             if let Some(arch) = source.axes.get("arch") {
-                let why = "there is no hosted runner for this processor: register one with this label";
+                let why =
+                    "there is no hosted runner for this processor: register one with this label";
                 context.claims.manual(&arch.path, why);
             }
             safe_label(&format!("linux-{other}"))
@@ -107,7 +117,11 @@ fn safe_label(text: &str) -> String {
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         .collect();
-    if label.is_empty() { "self-hosted".to_owned() } else { label }
+    if label.is_empty() {
+        "self-hosted".to_owned()
+    } else {
+        label
+    }
 }
 
 /// The version of `axis` for the target and as the file has it.
@@ -145,7 +159,12 @@ fn default_version(
     axis: &str,
 ) -> Option<&'static str> {
     let language = source.language.as_str();
-    if axis == "jdk" && matches!(language, "java" | "groovy" | "kotlin" | "android" | "scala" | "clojure") {
+    if axis == "jdk"
+        && matches!(
+            language,
+            "java" | "groovy" | "kotlin" | "android" | "scala" | "clojure"
+        )
+    {
         let dist = context.config.root.dist.as_ref();
         let old = dist.is_some_and(|dist| matches!(dist.text.as_str(), "trusty" | "precise"));
         return Some(if old { "8" } else { "11" });
@@ -176,12 +195,22 @@ fn one_axis(
             // One step sets up both; the step of `elixir` already stands.
             let also = ("otp-version", EnvValue::Column(column.clone()));
             for step in &mut job.steps {
-                if let Act::Setup { axis: "elixir", also: inputs } = &mut step.act {
+                if let Act::Setup {
+                    axis: "elixir",
+                    also: inputs,
+                } = &mut step.act
+                {
                     inputs.push(also.clone());
                 }
             }
         } else {
-            job.steps.push(plain_step(Act::Setup { axis, also: Vec::new() }, None));
+            job.steps.push(plain_step(
+                Act::Setup {
+                    axis,
+                    also: Vec::new(),
+                },
+                None,
+            ));
         }
     } else {
         needed = true;
@@ -265,7 +294,10 @@ pub(crate) fn variables(context: &Context<'_>, source: &SourceJob<'_>, job: &mut
         .include
         .and_then(|entry| entry.dist.as_ref())
         .or(context.config.root.dist.as_ref());
-    add("TRAVIS_DIST", text(dist.map_or("xenial", |dist| &dist.text)));
+    add(
+        "TRAVIS_DIST",
+        text(dist.map_or("xenial", |dist| &dist.text)),
+    );
     add(
         "TRAVIS_JOB_NUMBER",
         EnvValue::Expression("format('{0}.{1}', github.run_number, strategy.job-index)".to_owned()),

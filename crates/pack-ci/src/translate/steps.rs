@@ -24,7 +24,22 @@ pub(crate) fn steps(phases: &Phases) -> Vec<Step> {
             steps.push(shared(&phases[first..]));
             steps
         }
-        _ => phases.iter().map(separate).collect(),
+        _ => {
+            let scripted = phases.iter().any(|(phase, _)| *phase == Phase::Script);
+            phases
+                .iter()
+                // Without a script nothing can fail it.
+                .filter(|(phase, _)| scripted || *phase != Phase::AfterFailure)
+                .map(|one| {
+                    let mut step = separate(one);
+                    if !scripted {
+                        step.when = When::Before;
+                        step.env.clear();
+                    }
+                    step
+                })
+                .collect()
+        }
     }
 }
 
@@ -261,7 +276,9 @@ mod tests {
     fn every_line_of_a_script_runs_and_the_job_fails_at_the_end() {
         assert_eq!(
             texts(&[(Phase::Script, &["make lint", "make test; make more"])]),
-            ["result=0\nmake lint || result=1\n{\nmake test; make more\n} || result=1\nexit \"$result\""]
+            [
+                "result=0\nmake lint || result=1\n{\nmake test; make more\n} || result=1\nexit \"$result\""
+            ]
         );
     }
 

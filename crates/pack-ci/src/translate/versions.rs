@@ -39,9 +39,10 @@ fn node(text: &str) -> Version {
     match text {
         "stable" | "node" | "latest" | "current" | "unstable" => fine("node"),
         "lts" | "--lts" | "lts/*" => fine("lts/*"),
-        text if text.starts_with("iojs") => {
-            manual(text, "io.js ended in 2015 and has no set-up: drop this version")
-        }
+        text if text.starts_with("iojs") => manual(
+            text,
+            "io.js ended in 2015 and has no set-up: drop this version",
+        ),
         text => fine(text.trim_start_matches('v')),
     }
 }

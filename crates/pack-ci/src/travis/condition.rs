@@ -230,7 +230,10 @@ impl Parser {
         };
         self.at += 1;
         let body = pattern.trim_start_matches('^').trim_end_matches('$');
-        let body = body.replace("\\.", "\u{1}").replace("\\/", "/").replace("\\-", "-");
+        let body = body
+            .replace("\\.", "\u{1}")
+            .replace("\\/", "/")
+            .replace("\\-", "-");
         if body.contains(|c: char| "\\^$.|?*+()[]{}".contains(c)) {
             return None;
         }
@@ -320,7 +323,14 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_none_and_never_a_guess() {
-        for source in ["env(X) = 1", "branch = ", "(tag IS present", "", "foo = bar", "!!"] {
+        for source in [
+            "env(X) = 1",
+            "branch = ",
+            "(tag IS present",
+            "",
+            "foo = bar",
+            "!!",
+        ] {
             assert_eq!(translate(source), None, "{source}");
         }
     }

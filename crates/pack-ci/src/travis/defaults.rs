@@ -16,7 +16,9 @@ fn install(language: &str) -> Option<&'static str> {
         "node_js" => NODE_INSTALL,
         "python" => "if [ -f requirements.txt ]; then\n  pip install -r requirements.txt\nfi",
         "ruby" => RUBY_INSTALL,
-        "go" => "if ! ls GNUmakefile Makefile makefile BSDmakefile >/dev/null 2>&1; then\n  go get -t -v ./...\nfi",
+        "go" => {
+            "if ! ls GNUmakefile Makefile makefile BSDmakefile >/dev/null 2>&1; then\n  go get -t -v ./...\nfi"
+        }
         "java" | "groovy" | "kotlin" | "android" => JVM_INSTALL,
         "php" => "if [ -f composer.json ]; then\n  composer install --no-interaction\nfi",
         "perl" => "cpanm --quiet --installdeps --notest .",
@@ -32,18 +34,30 @@ fn install(language: &str) -> Option<&'static str> {
 
 fn script(language: &str) -> Option<&'static str> {
     Some(match language {
-        "node_js" => "if [ -f package.json ]; then\n  if [ -f yarn.lock ]; then yarn test; else npm test; fi\nelse\n  make test\nfi",
-        "ruby" => "if [ -f \"${BUNDLE_GEMFILE:-Gemfile}\" ]; then\n  bundle exec rake\nelse\n  rake\nfi",
-        "go" => "if ls GNUmakefile Makefile makefile BSDmakefile >/dev/null 2>&1; then\n  make\nelse\n  go test -v ./...\nfi",
+        "node_js" => {
+            "if [ -f package.json ]; then\n  if [ -f yarn.lock ]; then yarn test; else npm test; fi\nelse\n  make test\nfi"
+        }
+        "ruby" => {
+            "if [ -f \"${BUNDLE_GEMFILE:-Gemfile}\" ]; then\n  bundle exec rake\nelse\n  rake\nfi"
+        }
+        "go" => {
+            "if ls GNUmakefile Makefile makefile BSDmakefile >/dev/null 2>&1; then\n  make\nelse\n  go test -v ./...\nfi"
+        }
         "rust" => "cargo build --verbose && cargo test --verbose",
         "java" | "groovy" | "kotlin" | "android" => JVM_SCRIPT,
         "php" => "if [ -x vendor/bin/phpunit ]; then\n  vendor/bin/phpunit\nelse\n  phpunit\nfi",
         "c" | "cpp" => "./configure && make && make test",
-        "perl" => "if [ -f Build.PL ]; then\n  perl Build.PL && ./Build && ./Build test\nelif [ -f Makefile.PL ]; then\n  perl Makefile.PL && make test\nelse\n  make test\nfi",
-        "scala" => "if [ -d project ] || [ -f build.sbt ]; then\n  sbt ${TRAVIS_SCALA_VERSION:+\"++$TRAVIS_SCALA_VERSION\"} test\nelse\n  mvn test -B\nfi",
+        "perl" => {
+            "if [ -f Build.PL ]; then\n  perl Build.PL && ./Build && ./Build test\nelif [ -f Makefile.PL ]; then\n  perl Makefile.PL && make test\nelse\n  make test\nfi"
+        }
+        "scala" => {
+            "if [ -d project ] || [ -f build.sbt ]; then\n  sbt ${TRAVIS_SCALA_VERSION:+\"++$TRAVIS_SCALA_VERSION\"} test\nelse\n  mvn test -B\nfi"
+        }
         "clojure" => "lein test",
         "elixir" => "mix test",
-        "erlang" => "if [ -f rebar.config ] || [ -f Rebar.config ]; then\n  rebar3 eunit\nelse\n  make test\nfi",
+        "erlang" => {
+            "if [ -f rebar.config ] || [ -f Rebar.config ]; then\n  rebar3 eunit\nelse\n  make test\nfi"
+        }
         "haskell" => "cabal test",
         "julia" => "julia --project -e 'using Pkg; Pkg.build(); Pkg.test(coverage=true)'",
         "r" => "R CMD build . && R CMD check --as-cran ./*.tar.gz",

@@ -235,9 +235,7 @@ fn merge(value: &Rc<Node>, into: &mut Vec<Pair>) -> bool {
     match &value.value {
         Value::Map(_) => add(value),
         Value::List(items) => {
-            items
-                .iter()
-                .all(|item| matches!(item.value, Value::Map(_)))
+            items.iter().all(|item| matches!(item.value, Value::Map(_)))
                 && items.iter().all(|item| add(item))
         }
         Value::Scalar { .. } => false,
