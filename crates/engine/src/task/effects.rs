@@ -39,11 +39,12 @@ pub fn effects(
         TaskFact::Proposed { .. } | TaskFact::Woken { .. } if after.status == TaskStatus::Ready => {
             asked.push((Effect::SubmitChange { task: after.id }, writer_lane(), now));
         }
-        // A change that nobody will decide on any more must not stay open, nor its branch.
+        // A change that nobody will decide on any more must not stay open, nor its branch. One that
+        // is ready may be on its way: the same lane closes it after it arrived.
         TaskFact::Ended {
             status: TaskStatus::Cancelled,
             ..
-        } if before.change.is_some() => {
+        } if before.change.is_some() || before.status == TaskStatus::Ready => {
             asked.push((Effect::CloseChange { task: after.id }, writer_lane(), now));
         }
         _ => {}
