@@ -64,8 +64,8 @@ fn syntax(error: &serde_saphyr::Error, text: &str, file: &str) -> DefinitionErro
     let hint = nearest_key(&message, &key);
     DefinitionError {
         file: file.to_owned(),
-        line: line.into(),
-        column: column.into(),
+        line,
+        column,
         key,
         message,
         hint,

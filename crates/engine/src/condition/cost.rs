@@ -22,6 +22,8 @@ enum Shape<'a> {
     Known(&'a Value),
     /// Something of at most this weight.
     AtMost(u64),
+    /// A list of at most so many things of at most this weight each.
+    Many { length: u64, each: u64 },
 }
 
 impl Shape<'_> {
@@ -31,6 +33,7 @@ impl Shape<'_> {
         match self {
             Self::Known(value) => weight(value),
             Self::AtMost(weight) => weight,
+            Self::Many { length, each } => length.saturating_mul(each).saturating_add(1),
         }
     }
 
@@ -40,6 +43,7 @@ impl Shape<'_> {
             Self::Known(Value::Object(entries)) => entries.len() as u64,
             Self::Known(_) => 1,
             Self::AtMost(weight) => weight,
+            Self::Many { length, .. } => length,
         }
     }
 
@@ -53,6 +57,7 @@ impl Shape<'_> {
                 .max(),
             Self::Known(_) => None,
             Self::AtMost(weight) => Some(weight),
+            Self::Many { each, .. } => Some(each),
         };
         Self::AtMost(heaviest.unwrap_or(1))
     }
@@ -162,7 +167,7 @@ fn bound<'a>(expression: &'a Expr, scope: &mut Scope<'a>) -> (u64, Shape<'a>) {
                     entries.get(&select.field).map(Shape::Known)
                 }
                 Shape::Known(_) => None,
-                Shape::AtMost(weight) => Some(Shape::AtMost(weight)),
+                unknown => Some(Shape::AtMost(unknown.weight())),
             };
             let shape = if select.test {
                 Shape::SCALAR
@@ -244,10 +249,11 @@ fn bound_loop<'a>(loops: &'a ComprehensionExpr, scope: &mut Scope<'a>) -> (u64, 
     let (test_work, _) = bound(&loops.loop_cond.expr, scope);
     let (step_work, step) = bound(&loops.loop_step.expr, scope);
     scope.truncate(outside);
-    let weight = init
-        .weight()
-        .saturating_add(range.length().saturating_mul(step.weight()));
-    scope[depth].1 = Shape::AtMost(weight);
+    // What a loop gathers has at most one more part for each turn.
+    scope[depth].1 = Shape::Many {
+        length: init.length().saturating_add(range.length()),
+        each: step.weight().max(init.weight()),
+    };
     let (result_work, result) = bound(&loops.result.expr, scope);
     scope.truncate(depth);
     let once = test_work.saturating_add(step_work);

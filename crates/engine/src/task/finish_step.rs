@@ -59,7 +59,7 @@ pub(super) fn decide(
     match outcome {
         StepOutcome::Skipped => {}
         StepOutcome::Succeeded if step.kind() == Some(StepKind::Validate) => {
-            facts.extend(judge(task))
+            facts.extend(judge(task));
         }
         StepOutcome::Succeeded => {}
         StepOutcome::Failed { .. } | StepOutcome::TimedOut
