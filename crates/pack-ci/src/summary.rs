@@ -1,5 +1,7 @@
 //! The conversion as text for the description of a change.
 
+use std::fmt::Write as _;
+
 use crate::{Conversion, Entry, Outcome};
 
 impl Conversion {
@@ -33,12 +35,13 @@ impl Conversion {
         if !items.is_empty() {
             text.push_str("\n## To do by hand\n\n");
             for item in items {
-                text.push_str(&format!(
-                    "- [ ] line {}, `{}`: {}\n",
+                let _ = writeln!(
+                    text,
+                    "- [ ] line {}, `{}`: {}",
                     item.line,
                     code(&item.construct),
                     item.detail
-                ));
+                );
             }
         }
         if !self.secrets.is_empty() {
@@ -50,7 +53,7 @@ impl Conversion {
         if !self.notes.is_empty() {
             text.push_str("\n## Notes\n\n");
             for note in &self.notes {
-                text.push_str(&format!("- {note}\n"));
+                let _ = writeln!(text, "- {note}");
             }
         }
         text

@@ -1,6 +1,12 @@
 //! The whole corpus of real `.travis.yml` files: nothing panics, nothing is dropped, every output
 //! is a valid workflow, and the job sets are equal.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test reports by failing and printing"
+)]
+
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -84,7 +90,7 @@ fn every_real_file_is_accounted_for_and_keeps_its_jobs() {
     assert!(files.len() > 6000);
     assert!(statistics.refused.len() <= 63, "at most 1 % may be refused");
     assert_eq!(statistics.problems, Vec::<String>::new());
-    assert!(statistics.unequal.len() * 20 <= statistics.converted);
+    assert!(statistics.unequal.len() * 100 <= statistics.converted);
     assert!(elapsed.as_secs() < 60);
 }
 

@@ -89,7 +89,7 @@ fn double_quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            c if is_awkward(c) => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c if is_awkward(c) => quoted.extend(format!("\\u{:04x}", c as u32).chars()),
             c => quoted.push(c),
         }
     }

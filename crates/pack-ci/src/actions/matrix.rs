@@ -72,14 +72,14 @@ pub(crate) fn expand(matrix: &Matrix) -> Vec<BTreeMap<String, Cell>> {
     let originals = combinations.len();
     for entry in &matrix.include {
         let mut added = false;
-        for index in 0..originals {
+        for combination in &mut combinations[..originals] {
             let fits = entry
                 .iter()
                 .filter(|(key, _)| is_axis(key))
-                .all(|(key, value)| combinations[index].get(key) == Some(value));
+                .all(|(key, value)| combination.get(key) == Some(value));
             if fits {
                 added = true;
-                combinations[index].extend(entry.iter().cloned());
+                combination.extend(entry.iter().cloned());
             }
         }
         if !added {
@@ -199,9 +199,13 @@ fn extras(row: &Row) -> Entry {
 
 /// An entry that stands alone: empty variables can be left out.
 fn full(entry: &Entry) -> Entry {
+    let empty = Cell::Text(String::new());
+    if entry.iter().all(|(_, value)| *value == empty) {
+        return entry.clone();
+    }
     entry
         .iter()
-        .filter(|(_, value)| *value != Cell::Text(String::new()))
+        .filter(|(_, value)| *value != empty)
         .cloned()
         .collect()
 }

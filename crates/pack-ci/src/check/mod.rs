@@ -48,7 +48,7 @@ pub fn check_workflow(text: &str) -> Vec<Problem> {
     };
     let mut problems = Problems::default();
     check_root(&At::root(&root), &mut problems);
-    problems.duplicates(&root, 0);
+    problems.duplicates(&root);
     let mut found = problems.found;
     found.sort_by_key(|problem| (problem.line, problem.column));
     found
@@ -69,7 +69,7 @@ impl Problems {
         });
     }
 
-    fn duplicates(&mut self, node: &Node, depth: usize) {
+    fn duplicates(&mut self, node: &Node) {
         match &node.value {
             Value::Map(pairs) => {
                 for pair in pairs {
@@ -79,12 +79,12 @@ impl Problems {
                             format!("the key `{}` stands again on line {line}", pair.key),
                         );
                     }
-                    self.duplicates(&pair.value, depth + 1);
+                    self.duplicates(&pair.value);
                 }
             }
             Value::List(items) => {
                 for item in items {
-                    self.duplicates(item, depth + 1);
+                    self.duplicates(item);
                 }
             }
             Value::Scalar { .. } => {}

@@ -57,7 +57,7 @@ pub(crate) fn title(phase: Phase) -> &'static str {
     }
 }
 
-fn run(name: &str, text: Vec<String>) -> Step {
+fn run(name: &str, text: &[String]) -> Step {
     Step {
         name: Some(name.to_owned()),
         id: None,
@@ -68,7 +68,7 @@ fn run(name: &str, text: Vec<String>) -> Step {
     }
 }
 
-fn with_helpers(lines: Vec<String>) -> String {
+fn with_helpers(lines: &[String]) -> String {
     let body = lines.join("\n");
     let mut all: Vec<&str> = shell::helpers(&body);
     all.push(&body);
@@ -79,11 +79,11 @@ fn separate((phase, lines): &(Phase, Vec<String>)) -> Step {
     match phase {
         Phase::BeforeInstall | Phase::Install | Phase::BeforeScript => {
             let mut errexit = false;
-            run(title(*phase), asserted(lines, &mut errexit))
+            run(title(*phase), &asserted(lines, &mut errexit))
         }
         Phase::Script => Step {
             id: Some("script"),
-            ..run(title(*phase), alone(lines))
+            ..run(title(*phase), &alone(lines))
         },
         _ => after(*phase, lines),
     }
@@ -110,7 +110,7 @@ fn after(phase: Phase, lines: &[String]) -> Step {
         },
         may_fail: true,
         env,
-        ..run(title(phase), text)
+        ..run(title(phase), &text)
     }
 }
 
@@ -250,7 +250,7 @@ fn shared(phases: &[(Phase, Vec<String>)]) -> Step {
     text.push(format!("exit \"${result}\""));
     Step {
         id: Some("script"),
-        ..run("Install and test", text)
+        ..run("Install and test", &text)
     }
 }
 

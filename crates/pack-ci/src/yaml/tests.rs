@@ -35,10 +35,8 @@ fn an_alias_bomb_is_refused_with_its_place() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
         let before = n - 1;
-        text += &format!(
-            "a{n}: &a{n} [{}]\n",
-            vec![format!("*a{before}"); 10].join(", ")
-        );
+        let aliases = vec![format!("*a{before}"); 10].join(", ");
+        text.extend([format!("a{n}: &a{n} [{aliases}]\n")]);
     }
     let error = parse(&text).unwrap_err();
     assert!(error.cause.contains("aliases"), "{error}");
