@@ -18,7 +18,7 @@ pub(crate) enum Value<'a> {
     /// Text.
     Text(Cow<'a, str>),
     /// Bytes.
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
 }
 
 impl<'a> Value<'a> {
@@ -37,13 +37,14 @@ impl<'a> Value<'a> {
         number.map_or(Self::Null, Self::from)
     }
 
-    /// The same without borrowing.
-    pub(crate) fn into_owned_text(self) -> Value<'static> {
+    /// A copy that borrows nothing.
+    pub(crate) fn to_static(&self) -> Value<'static> {
         match self {
-            Self::Null | Self::Bytes(_) => Value::Null,
-            Self::Int(number) => Value::Int(number),
-            Self::Flag(flag) => Value::Flag(flag),
-            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Null => Value::Null,
+            Self::Int(number) => Value::Int(*number),
+            Self::Flag(flag) => Value::Flag(*flag),
+            Self::Text(text) => Value::Text(Cow::Owned(text.to_string())),
+            Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.to_vec())),
         }
     }
 }
@@ -80,6 +81,6 @@ impl From<Timestamp> for Value<'_> {
 
 impl<'a> From<&'a [u8]> for Value<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self::Bytes(bytes)
+        Self::Bytes(Cow::Borrowed(bytes))
     }
 }

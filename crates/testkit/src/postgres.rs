@@ -155,7 +155,7 @@ impl Server {
         let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
         let (host, first) = rest.split_once('/').unwrap_or((rest, "postgres"));
         let first = if first.is_empty() { "postgres" } else { first };
-        let psql = programs("psql")?.join("psql");
+        let psql = folder_of(&["psql"])?.join("psql");
         Ok(Self {
             base: format!("{scheme}://{host}/"),
             first: first.to_owned(),
@@ -165,7 +165,8 @@ impl Server {
     }
 
     fn start() -> Result<Self, PostgresError> {
-        let programs = programs("initdb")?;
+        let programs = folder_of(&["initdb", "pg_ctl", "postgres"])?;
+        let psql = folder_of(&["psql"])?.join("psql");
         let failed = |cause: std::io::Error| PostgresError::NotStarted(cause.to_string());
         let mut guard = as_ordinary_user()
             .args(["sh", "-c", GUARD, "guard"])
@@ -192,7 +193,7 @@ impl Server {
         Ok(Self {
             base,
             first: "postgres".to_owned(),
-            psql: programs.join("psql"),
+            psql,
             _guard: Some(guard),
         })
     }
@@ -218,8 +219,8 @@ impl Server {
     }
 }
 
-/// The folder of the PostgreSQL program: on the path, or the newest version that Debian installed.
-fn programs(program: &'static str) -> Result<PathBuf, PostgresError> {
+/// The folder that holds all these programs: on the path, or the newest version that Debian installed.
+fn folder_of(programs: &[&'static str]) -> Result<PathBuf, PostgresError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
@@ -232,10 +233,15 @@ fn programs(program: &'static str) -> Result<PathBuf, PostgresError> {
         .unwrap_or_default();
     versions.sort_by_key(|folder| std::cmp::Reverse(version_of(folder)));
     folders.extend(versions);
-    let found = folders
+    let holds_all = |folder: &PathBuf| {
+        programs
+            .iter()
+            .all(|program| folder.join(program).is_file())
+    };
+    folders
         .into_iter()
-        .find(|folder| folder.join(program).is_file());
-    found.ok_or(PostgresError::NotInstalled(program))
+        .find(holds_all)
+        .ok_or(PostgresError::NotInstalled(programs[0]))
 }
 
 fn version_of(bin: &Path) -> u32 {

@@ -10,4 +10,4 @@ mod record;
 
 pub(crate) use file::{BackupReader, BackupWriter};
 pub(crate) use insert::insert;
-pub(crate) use record::{SELECTS, read};
+pub(crate) use record::{Record, SELECTS, read};

@@ -1,0 +1,256 @@
+//! Lists and single things, all read without touching the big columns they do not return.
+
+use deadpool_postgres::GenericClient;
+use model::campaign::WaveProgress;
+use model::event::Event;
+use model::ids::{CampaignId, EventId};
+use model::rows::{CampaignRow, RunRow, Stream, TaskRow};
+
+use super::client::{Fault, all, first, number};
+use crate::columns::{
+    CAMPAIGN, Columns as _, RUN, TASK, campaign_row, event, run_row, task_row, wait_kind,
+};
+use crate::filter::{Dialect, Query};
+use crate::types::{
+    DiffClassRow, Document, EventFilter, FactRow, Loaded, Page, StatusCount, TaskFilter, TaskOrder,
+};
+use crate::value::Value;
+
+fn query(head: String) -> Query {
+    Query::new(Dialect::Postgres, head)
+}
+
+pub(super) async fn load(
+    client: &impl GenericClient,
+    stream: Stream,
+) -> Result<Option<Loaded>, Fault> {
+    let sql = "SELECT s.state, s.seq, coalesce(t.epoch, 0), t.owner FROM states s
+               LEFT JOIN tasks t ON t.id = s.stream WHERE s.stream = $1";
+    first(client, sql, &[Value::id(&stream)], |row| {
+        Ok(Loaded {
+            state: row.text(0)?,
+            seq: row.count(1)?,
+            epoch: row.count(2)?,
+            owner: row.text_or_null(3)?,
+        })
+    })
+    .await
+}
+
+pub(super) async fn facts(
+    client: &impl GenericClient,
+    stream: Stream,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<FactRow>, Fault> {
+    let sql = "SELECT seq, fact FROM facts WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    all(
+        client,
+        sql,
+        &[Value::id(&stream), after.into(), limit.into()],
+        |row| {
+            Ok(FactRow {
+                seq: row.count(0)?,
+                fact: row.text(1)?,
+            })
+        },
+    )
+    .await
+}
+
+pub(super) async fn one_event(
+    client: &impl GenericClient,
+    id: EventId,
+) -> Result<Option<Event>, Fault> {
+    first(
+        client,
+        "SELECT body FROM events WHERE id = $1",
+        &[Value::id(&id)],
+        |row| event(row, 0),
+    )
+    .await
+}
+
+pub(super) async fn events(
+    client: &impl GenericClient,
+    filter: &EventFilter,
+    page: Page,
+) -> Result<Vec<Event>, Fault> {
+    let query = query("SELECT body FROM events".to_owned())
+        .events(filter)
+        .newest()
+        .page(page);
+    all(client, &query.sql, &query.values, |row| event(row, 0)).await
+}
+
+pub(super) async fn tasks(
+    client: &impl GenericClient,
+    filter: &TaskFilter,
+    order: TaskOrder,
+    page: Page,
+) -> Result<Vec<TaskRow>, Fault> {
+    let query = query(format!("SELECT {TASK} FROM tasks"))
+        .tasks(filter)
+        .order(order)
+        .page(page);
+    all(client, &query.sql, &query.values, |row| task_row(row)).await
+}
+
+pub(super) async fn count_tasks(
+    client: &impl GenericClient,
+    filter: &TaskFilter,
+) -> Result<u64, Fault> {
+    let query = query("SELECT count(*) FROM tasks".to_owned()).tasks(filter);
+    number(client, &query.sql, &query.values).await
+}
+
+pub(super) async fn status_counts(
+    client: &impl GenericClient,
+    campaign: Option<CampaignId>,
+) -> Result<Vec<StatusCount>, Fault> {
+    let head = "SELECT status, wait, count(*) FROM tasks".to_owned();
+    let mut query = query(head).tasks(&TaskFilter {
+        campaign,
+        ..TaskFilter::default()
+    });
+    query.sql.push_str(" GROUP BY status, wait");
+    let mut counts = all(client, &query.sql, &query.values, |row| {
+        Ok(StatusCount {
+            status: row.parsed(0)?,
+            wait: wait_kind(row, 1)?,
+            count: row.count(2)?,
+        })
+    })
+    .await?;
+    StatusCount::sort(&mut counts);
+    Ok(counts)
+}
+
+pub(super) async fn wave_progress(
+    client: &impl GenericClient,
+    campaign: CampaignId,
+) -> Result<Vec<WaveProgress>, Fault> {
+    let sql =
+        "SELECT wave, count(*), count(*) FILTER (WHERE settled), count(*) FILTER (WHERE status IN ('failed', 'unverified', 'rejected')),
+                      count(change), count(*) FILTER (WHERE status = 'merged')
+               FROM tasks WHERE campaign = $1 GROUP BY wave ORDER BY wave";
+    let rows = all(client, sql, &[Value::id(&campaign)], |row| {
+        crate::waves::read(row)
+    })
+    .await?;
+    Ok(crate::waves::without_gaps(rows))
+}
+
+pub(super) async fn campaign_spend(
+    client: &impl GenericClient,
+    campaign: CampaignId,
+) -> Result<(u64, u64), Fault> {
+    let sql =
+        "SELECT coalesce(sum(spent_ms), 0)::bigint, count(change) FROM tasks WHERE campaign = $1";
+    let found = first(client, sql, &[Value::id(&campaign)], |row| {
+        Ok((row.count(0)?, row.count(1)?))
+    })
+    .await?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(super) async fn diff_classes(
+    client: &impl GenericClient,
+    campaign: CampaignId,
+) -> Result<Vec<DiffClassRow>, Fault> {
+    let sql = "SELECT diff_class, count(*), count(*) FILTER (WHERE status = 'in_review'),
+                      coalesce(min(n) FILTER (WHERE status = 'in_review'), min(n))
+               FROM tasks WHERE campaign = $1 AND diff_class IS NOT NULL
+               GROUP BY diff_class ORDER BY 2 DESC, 1";
+    let classes = all(client, sql, &[Value::id(&campaign)], |row| {
+        Ok((row.text(0)?, row.count(1)?, row.count(2)?, row.int(3)?))
+    })
+    .await?;
+    let one = format!("SELECT {TASK} FROM tasks WHERE n = $1");
+    let mut found = Vec::with_capacity(classes.len());
+    for (class, count, open, n) in classes {
+        if let Some(sample) = first(client, &one, &[Value::Int(n)], |row| task_row(row)).await? {
+            found.push(DiffClassRow {
+                class,
+                count,
+                open,
+                sample,
+            });
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn campaign(
+    client: &impl GenericClient,
+    id: CampaignId,
+) -> Result<Option<CampaignRow>, Fault> {
+    let sql = format!("SELECT {CAMPAIGN} FROM campaigns WHERE id = $1");
+    first(client, &sql, &[Value::id(&id)], |row| campaign_row(row)).await
+}
+
+pub(super) async fn campaigns(
+    client: &impl GenericClient,
+    automation: Option<&str>,
+    open_only: bool,
+    page: Page,
+) -> Result<Vec<CampaignRow>, Fault> {
+    let mut query = query(format!("SELECT {CAMPAIGN} FROM campaigns"));
+    if let Some(automation) = automation {
+        query.equals("automation", automation.into());
+    }
+    if open_only {
+        query = query.and("status <> 'closed'");
+    }
+    let query = query.newest().page(page);
+    all(client, &query.sql, &query.values, |row| campaign_row(row)).await
+}
+
+pub(super) async fn runs(
+    client: &impl GenericClient,
+    automation: Option<&str>,
+    page: Page,
+) -> Result<Vec<RunRow>, Fault> {
+    let mut query = query(format!("SELECT {RUN} FROM runs"));
+    if let Some(automation) = automation {
+        query.equals("automation", automation.into());
+    }
+    let query = query.newest().page(page);
+    all(client, &query.sql, &query.values, |row| run_row(row)).await
+}
+
+pub(super) async fn document(
+    client: &impl GenericClient,
+    kind: &str,
+    key: &str,
+) -> Result<Option<Document>, Fault> {
+    let sql = "SELECT key, body FROM documents WHERE kind = $1 AND key = $2";
+    first(client, sql, &[kind.into(), key.into()], |row| {
+        Ok(Document {
+            key: row.text(0)?,
+            body: row.text(1)?,
+        })
+    })
+    .await
+}
+
+pub(super) async fn documents(
+    client: &impl GenericClient,
+    kind: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Document>, Fault> {
+    let sql = "SELECT key, body FROM documents WHERE kind = $1 AND key > $2 ORDER BY key LIMIT $3";
+    all(
+        client,
+        sql,
+        &[kind.into(), after.into(), limit.into()],
+        |row| {
+            Ok(Document {
+                key: row.text(0)?,
+                body: row.text(1)?,
+            })
+        },
+    )
+    .await
+}
