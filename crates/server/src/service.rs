@@ -36,7 +36,7 @@ pub(crate) use commit::Writing;
 pub(crate) use inventory::REPOSITORY;
 pub use inventory::Imported;
 pub use ledger::{LedgerReport, verify as verify_ledger};
-pub(crate) use reading::oid;
+pub(crate) use reading::{evidence, oid};
 
 use crate::logs::Logs;
 

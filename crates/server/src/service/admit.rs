@@ -79,7 +79,7 @@ impl Service {
     }
 
     /// Automations whose triggers match, and which policy lets start.
-    async fn fired_by(&self, event: &Event, problems: &mut Vec<String>) -> Result<Vec<Arc<Automation>>, ServiceError> {
+    pub(super) async fn fired_by(&self, event: &Event, problems: &mut Vec<String>) -> Result<Vec<Arc<Automation>>, ServiceError> {
         let mut fired = Vec::new();
         let automations = self.enabled_automations().await?;
         // The default branch is looked up only where some trigger asks for it.

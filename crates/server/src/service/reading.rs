@@ -1,8 +1,11 @@
 //! Reading: tasks with their facts, logs, diffs.
 
 use forge::git::Oid;
-use model::fact::{Recorded, TaskFact};
-use model::ids::TaskId;
+use forge::{Change, ChangeState, Mergeable, RepoName};
+use model::event::NewEvent;
+use model::evidence::Evidence;
+use model::fact::{CampaignFact, Recorded, TaskFact};
+use model::ids::{CampaignId, EventId, RunId, TaskId};
 use model::rows::Stream;
 use model::run::Run;
 use model::task::Task;
@@ -67,6 +70,86 @@ impl Service {
         }
     }
 
+    /// The campaign that a person means: an id, the beginning of one, or the name of an
+    /// automation (its newest campaign).
+    ///
+    /// # Errors
+    /// When nothing or more than one thing is meant.
+    pub async fn find_campaign(&self, text: &str) -> Result<CampaignId, ServiceError> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        if let Some(row) = self.store.campaigns(Some(text), false, Page::first(1)).await?.first() {
+            return Ok(row.id);
+        }
+        let bare = text.strip_prefix("cmp_").unwrap_or(text);
+        if bare.len() < 4 {
+            return Err(ServiceError::not_found("campaign", text));
+        }
+        let rows = self.store.campaigns(None, false, Page::first(u32::MAX)).await?;
+        let mut found = rows.iter().filter(|row| row.id.uuid().simple().to_string().starts_with(bare));
+        match (found.next(), found.next()) {
+            (Some(row), None) => Ok(row.id),
+            (None, _) => Err(ServiceError::not_found("campaign", text)),
+            (Some(_), Some(_)) => Err(ServiceError::Invalid(format!("`{text}` is the beginning of several campaigns"))),
+        }
+    }
+
+    /// Automations that an event would fire, and what is wrong with those that cannot be asked.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn would_fire(&self, new: NewEvent) -> Result<(Vec<String>, Vec<String>), ServiceError> {
+        let event = new.admitted(self.now());
+        let mut problems = Vec::new();
+        let fired = self.fired_by(&event, &mut problems).await?;
+        Ok((fired.iter().map(|automation| automation.definition.name.clone()).collect(), problems))
+    }
+
+    /// The runs that an event started, by automation.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn runs_of_event(&self, event: EventId) -> Result<Vec<Run>, ServiceError> {
+        let mut runs = Vec::new();
+        for automation in self.automations().await? {
+            let id = RunId::of(&automation.definition.name, event);
+            if let Some(loaded) = self.store.load(Stream::Run(id)).await? {
+                runs.push(serde_json::from_str(&loaded.state)?);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// What happened to a campaign, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn campaign_facts(&self, id: CampaignId) -> Result<Vec<Recorded<CampaignFact>>, ServiceError> {
+        let mut facts = Vec::new();
+        for row in self.store.facts(Stream::Campaign(id), 0, u32::MAX).await? {
+            facts.push(serde_json::from_str(&row.fact)?);
+        }
+        Ok(facts)
+    }
+
+    /// The change of a task as its forge sees it, and whether it could be merged, while it is open.
+    ///
+    /// # Errors
+    /// When the task has no change, or the forge fails.
+    pub async fn change_at_forge(&self, task: &Task) -> Result<(Change, Option<Mergeable>), ServiceError> {
+        let change = task.change.as_ref();
+        let change = change.ok_or_else(|| ServiceError::Invalid(format!("the task {} has no change", task.id)))?;
+        let repository: RepoName = task.target.repository.parse()?;
+        let forge = self.forge_of(repository.as_str());
+        let found = forge.change(&repository, change.number).await?.value;
+        let mergeable = match found.state {
+            ChangeState::Open => Some(forge.mergeable(&repository, change.number).await?.value),
+            ChangeState::Merged | ChangeState::Closed => None,
+        };
+        Ok((found, mergeable))
+    }
+
     /// A blob by its digest.
     ///
     /// # Errors
@@ -87,6 +170,20 @@ impl Service {
         let proposal = proposal.ok_or_else(|| ServiceError::Invalid("the task has no diff yet".to_owned()))?;
         Ok(String::from_utf8_lossy(&self.blob(&proposal.patch).await?).into_owned())
     }
+}
+
+/// All that is known about the work of a task.
+pub(crate) fn evidence(task: &Task) -> Result<Evidence, ServiceError> {
+    let proposal = task.proposal.as_ref();
+    let base = proposal.map(|proposal| &proposal.base).or(task.base.as_ref().map(|base| &base.commit));
+    Ok(Evidence {
+        base: base.cloned().unwrap_or_default(),
+        isolation: task.isolation.clone(),
+        validators: task.validators.clone(),
+        diff: proposal.map(|proposal| proposal.diff).unwrap_or_default(),
+        diff_class: proposal.map(|proposal| proposal.diff_class.clone()).unwrap_or_default(),
+        outputs: serde_json::to_value(&task.outputs)?,
+    })
 }
 
 /// A commit id as the forge wants it.

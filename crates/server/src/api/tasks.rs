@@ -1,0 +1,230 @@
+//! Tasks: listed, seen from all sides, steered.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use model::evidence::Evidence;
+use model::fact::{Recorded, TaskFact};
+use model::protocol::LogLine;
+use model::rows::TaskRow;
+use model::task::Task;
+use serde::{Deserialize, Serialize};
+use store::{TaskFilter, TaskOrder};
+
+use super::campaigns::is_yes;
+use super::{Answer, Items, Paging};
+use crate::http::{AppState, Params, PathText, Problem};
+use crate::terminal;
+
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/tasks", get(list))
+        .route("/inbox", get(inbox))
+        .route("/tasks/{id}", get(one))
+        .route("/tasks/{id}/facts", get(facts))
+        .route("/tasks/{id}/log", get(log))
+        .route("/tasks/{id}/log/live", get(live))
+        .route("/tasks/{id}/diff", get(diff))
+        .route("/tasks/{id}/evidence", get(evidence))
+        .route("/tasks/{id}/retry", post(retry))
+        .route("/tasks/{id}/cancel", post(cancel))
+        .route("/tasks/{id}/pause", post(pause))
+        .route("/tasks/{id}/resume", post(resume))
+}
+
+/// Which tasks, as a query says it.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    pub(crate) campaign: Option<String>,
+    run: Option<model::RunId>,
+    automation: Option<String>,
+    repository: Option<String>,
+    status: Option<String>,
+    wave: Option<u32>,
+    class: Option<String>,
+    inbox: Option<String>,
+    unsettled: Option<String>,
+    q: Option<String>,
+    order: Option<String>,
+}
+
+impl Wanted {
+    async fn filter(self, state: &AppState) -> Result<(TaskFilter, TaskOrder), Problem> {
+        let campaign = match self.campaign.filter(|text| !text.is_empty()) {
+            Some(text) => Some(state.service.find_campaign(&text).await?),
+            None => None,
+        };
+        let mut statuses = Vec::new();
+        for word in self.status.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
+            statuses.push(word.parse().map_err(|text: String| Problem::new(422, "invalid", text))?);
+        }
+        let order = match self.order.as_deref() {
+            Some("target") => TaskOrder::Target,
+            None | Some("" | "newest") => TaskOrder::Newest,
+            Some(other) => {
+                return Err(Problem::new(422, "invalid", format!("`{other}` is no order: newest or target")));
+            }
+        };
+        let filter = TaskFilter {
+            campaign,
+            run: self.run,
+            automation: self.automation,
+            repository: self.repository,
+            change: None,
+            statuses,
+            wave: self.wave,
+            diff_class: self.class,
+            inbox: self.inbox.as_deref().is_some_and(is_yes),
+            unsettled: self.unsettled.as_deref().is_some_and(is_yes),
+            text: self.q.filter(|text| !text.is_empty()),
+        };
+        Ok((filter, order))
+    }
+}
+
+async fn list(
+    State(state): State<AppState>,
+    Params(wanted): Params<Wanted>,
+    Params(paging): Params<Paging>,
+) -> Answer<Items<TaskRow>> {
+    let (filter, order) = wanted.filter(&state).await?;
+    page(&state, filter, order, &paging).await
+}
+
+async fn inbox(State(state): State<AppState>, Params(paging): Params<Paging>) -> Answer<Items<TaskRow>> {
+    let filter = TaskFilter { inbox: true, ..TaskFilter::default() };
+    page(&state, filter, TaskOrder::Newest, &paging).await
+}
+
+async fn page(
+    state: &AppState,
+    filter: TaskFilter,
+    order: TaskOrder,
+    paging: &Paging,
+) -> Answer<Items<TaskRow>> {
+    let store = state.service.store();
+    let total = store.count_tasks(filter.clone()).await?;
+    Ok(Json(Items::of(store.tasks(filter, order, paging.page()).await?, total)))
+}
+
+/// The task that a path means.
+pub(super) async fn task(state: &AppState, text: &str) -> Result<Task, Problem> {
+    let id = state.service.find_task(text).await?;
+    Ok(state.service.task(id).await?)
+}
+
+#[derive(Deserialize)]
+struct WithFacts {
+    facts: Option<String>,
+}
+
+#[derive(Serialize)]
+struct One {
+    task: Task,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<Vec<Recorded<TaskFact>>>,
+}
+
+async fn one(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+    Params(with): Params<WithFacts>,
+) -> Answer<One> {
+    let task = task(&state, &id).await?;
+    let facts = match with.facts.as_deref().is_some_and(is_yes) {
+        true => Some(state.service.task_facts(task.id).await?),
+        false => None,
+    };
+    Ok(Json(One { task, facts }))
+}
+
+async fn facts(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+) -> Answer<Vec<Recorded<TaskFact>>> {
+    let id = state.service.find_task(&id).await?;
+    Ok(Json(state.service.task_facts(id).await?))
+}
+
+#[derive(Deserialize)]
+struct OfStep {
+    step: Option<u32>,
+}
+
+async fn log(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+    Params(of): Params<OfStep>,
+) -> Result<Response, Problem> {
+    let task = task(&state, &id).await?;
+    let mut text = String::new();
+    let mut found = false;
+    for step in task.steps.iter().filter(|step| of.step.is_none_or(|index| index == step.index)) {
+        found = true;
+        if of.step.is_none() {
+            let heading = format!("== step {} {} ({}), attempt {}\n", step.index, step.id, step.kind, step.attempt);
+            text.push_str(&heading);
+        }
+        for line in terminal::step_log(&state.service, &task, step).await? {
+            text.push_str(&terminal::as_text(&line));
+        }
+    }
+    if let (false, Some(step)) = (found, of.step) {
+        return Err(Problem::not_found(format!("the task has not come to step {step}")));
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+#[derive(Deserialize)]
+struct From {
+    from: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Live {
+    lines: Vec<LogLine>,
+    next: u64,
+}
+
+async fn live(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+    Params(from): Params<From>,
+) -> Answer<Live> {
+    let id = state.service.find_task(&id).await?;
+    let (lines, next) = state.service.logs().since(id, from.from.unwrap_or(0));
+    Ok(Json(Live { lines, next }))
+}
+
+async fn diff(State(state): State<AppState>, PathText(id): PathText<String>) -> Result<Response, Problem> {
+    let task = task(&state, &id).await?;
+    let patch = state.service.patch(&task).await?;
+    Ok(([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response())
+}
+
+async fn evidence(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Evidence> {
+    let task = task(&state, &id).await?;
+    Ok(Json(crate::service::evidence(&task)?))
+}
+
+async fn retry(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Task> {
+    let id = state.service.find_task(&id).await?;
+    Ok(Json(state.service.retry_task(id, &state.person()).await?))
+}
+
+async fn cancel(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Task> {
+    let id = state.service.find_task(&id).await?;
+    Ok(Json(state.service.cancel_task(id, &state.person()).await?))
+}
+
+async fn pause(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Task> {
+    let id = state.service.find_task(&id).await?;
+    Ok(Json(state.service.pause_task(id, &state.person()).await?))
+}
+
+async fn resume(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Task> {
+    let id = state.service.find_task(&id).await?;
+    Ok(Json(state.service.resume_task(id, &state.person()).await?))
+}
