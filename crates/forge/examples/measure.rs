@@ -1,6 +1,6 @@
 //! Measures the operations on hot paths: wall time, and CPU time with that of the git processes.
 //!
-//! `cargo run --release -p forge --example measure`
+//! `cargo run --release -p forge --example measure [FILES]`, where FILES is the size of the large repository.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -138,7 +138,11 @@ fn main() {
         );
         assert_eq!(n, 0);
     }
-    large();
+    let files = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(20_000);
+    large(files);
 }
 
 fn clones(bench: &Bench, times: usize) {
@@ -165,15 +169,15 @@ fn clones(bench: &Bench, times: usize) {
     });
 }
 
-fn large() {
+fn large(files: u32) {
     let bench = Bench::empty();
-    for n in 0..20_000 {
+    for n in 0..files {
         let folder = bench.work().join(format!("d{}", n % 200));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("f{n}")), format!("file {n}\n")).unwrap();
     }
     bench.commit_push("large");
-    println!("20,000 files:");
+    println!("{files} files:");
     clones(&bench, 3);
     measure("git status in the base tree", 5, |_| {
         drop(git(&bench.path("base0"), &["status", "--porcelain"]));

@@ -82,7 +82,7 @@ async fn one(smart: SmartHttp, stream: TcpStream) -> std::io::Result<()> {
         .await;
     let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", response.status);
     for (name, value) in &response.headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([name, ": ", value.as_str(), "\r\n"]);
     }
     writer.write_all(format!("{head}\r\n").as_bytes()).await?;
     tokio::io::copy(&mut response.body, &mut writer).await?;
