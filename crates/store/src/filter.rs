@@ -34,7 +34,7 @@ impl Query {
     }
 
     fn bind(&mut self, value: Value<'_>) -> String {
-        self.values.push(value.to_static());
+        self.values.push(value.into_static());
         let prefix = if self.dialect == Dialect::Sqlite {
             '?'
         } else {

@@ -37,14 +37,14 @@ impl<'a> Value<'a> {
         number.map_or(Self::Null, Self::from)
     }
 
-    /// A copy that borrows nothing.
-    pub(crate) fn to_static(&self) -> Value<'static> {
+    /// The same, borrowing nothing.
+    pub(crate) fn into_static(self) -> Value<'static> {
         match self {
             Self::Null => Value::Null,
-            Self::Int(number) => Value::Int(*number),
-            Self::Flag(flag) => Value::Flag(*flag),
-            Self::Text(text) => Value::Text(Cow::Owned(text.to_string())),
-            Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.to_vec())),
+            Self::Int(number) => Value::Int(number),
+            Self::Flag(flag) => Value::Flag(flag),
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
         }
     }
 }

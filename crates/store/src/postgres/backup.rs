@@ -87,7 +87,7 @@ async fn store(
         steps.push(insert(Dialect::Postgres, record, |sql, values| {
             Ok::<_, StoreError>(Step {
                 sql,
-                values: values.iter().map(Value::to_static).collect(),
+                values: values.iter().cloned().map(Value::into_static).collect(),
             })
         })?);
     }

@@ -16,10 +16,11 @@ use crate::value::Value;
 /// Advisory lock of claims under a limit over all campaigns.
 const CLAIM_LOCK: i64 = 0x6e69_6768_7463_7202;
 
+// Subqueries with a limit are looked up in the index of the queue; `EXISTS` may scan all tasks.
 const LOCK_LIMITED: &str = "SELECT 1 FROM campaigns c
-    WHERE c.status = 'active' AND ($1 OR c.max_running IS NOT NULL OR c.max_open IS NOT NULL) AND EXISTS (
-        SELECT 1 FROM tasks t WHERE t.campaign = c.id AND t.wave <= c.admitted_wave
-            AND t.status = 'queued' AND NOT t.paused AND t.owner IS NULL)
+    WHERE c.status = 'active' AND ($1 OR c.max_running IS NOT NULL OR c.max_open IS NOT NULL) AND (
+        SELECT true FROM tasks t WHERE t.campaign = c.id AND t.wave <= c.admitted_wave
+            AND t.status = 'queued' AND NOT t.paused AND t.owner IS NULL LIMIT 1)
     ORDER BY c.id FOR UPDATE";
 const CONTENDERS: &str = "SELECT c.id, c.admitted_wave, c.max_running, c.max_open,
         (SELECT count(*) FROM tasks t WHERE t.campaign = c.id AND t.owner IS NOT NULL),
@@ -27,9 +28,9 @@ const CONTENDERS: &str = "SELECT c.id, c.admitted_wave, c.max_running, c.max_ope
             (SELECT count(*) FROM tasks t WHERE t.campaign = c.id
                 AND t.status IN ('ready', 'submitted', 'in_review') AND t.owner IS NULL) END
     FROM campaigns c
-    WHERE c.status = 'active' AND EXISTS (
-        SELECT 1 FROM tasks t WHERE t.campaign = c.id AND t.wave <= c.admitted_wave
-            AND t.status = 'queued' AND NOT t.paused AND t.owner IS NULL)
+    WHERE c.status = 'active' AND (
+        SELECT true FROM tasks t WHERE t.campaign = c.id AND t.wave <= c.admitted_wave
+            AND t.status = 'queued' AND NOT t.paused AND t.owner IS NULL LIMIT 1)
     ORDER BY c.n";
 const CANDIDATES: &str = "SELECT id FROM tasks
     WHERE campaign = $1 AND wave <= $2 AND status = 'queued' AND NOT paused AND owner IS NULL
@@ -62,7 +63,7 @@ pub(super) async fn claim(
     if slots == 0 {
         return Ok(Vec::new());
     }
-    let contenders = all(transaction, CONTENDERS, &[], |row| Contender::read(row)).await?;
+    let contenders = all(transaction, CONTENDERS, &[], Contender::read).await?;
     let mut shares = Shares::new(contenders, &claim.limits, slots);
     let mut chosen = Vec::new();
     loop {

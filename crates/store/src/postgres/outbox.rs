@@ -16,15 +16,16 @@ use crate::value::Value;
 const LOCK: i64 = 0x6e69_6768_7463_7203;
 
 // A row waits for the older rows of its lane that are due or were put off, and for any that is
-// being done. A timer that is not due yet holds nobody up.
+// being done. A timer that is not due yet holds nobody up. Subqueries with a limit are looked up
+// row by row until enough are found; `NOT EXISTS` would join the whole outbox with itself.
 static DUE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {OUTBOX} FROM outbox o
          WHERE o.due_at <= $1 AND (o.lease_until IS NULL OR o.lease_until <= $1)
-           AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.lane = o.lane AND e.n < o.n
-               AND (e.due_at <= $1 OR e.attempts > 0))
-           AND NOT EXISTS (SELECT 1 FROM outbox e WHERE e.lane = o.lane AND e.n <> o.n
-               AND e.lease_until > $1)
+           AND (SELECT e.n FROM outbox e WHERE e.lane = o.lane AND e.n < o.n
+               AND (e.due_at <= $1 OR e.attempts > 0) LIMIT 1) IS NULL
+           AND (SELECT e.n FROM outbox e WHERE e.lane = o.lane AND e.n <> o.n
+               AND e.lease_until > $1 LIMIT 1) IS NULL
          ORDER BY o.due_at, o.n LIMIT $2"
     )
 });

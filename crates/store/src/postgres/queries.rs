@@ -93,7 +93,7 @@ pub(super) async fn tasks(
         .tasks(filter)
         .order(order)
         .page(page);
-    all(client, &query.sql, &query.values, |row| task_row(row)).await
+    all(client, &query.sql, &query.values, task_row).await
 }
 
 pub(super) async fn count_tasks(
@@ -169,7 +169,7 @@ pub(super) async fn diff_classes(
     let one = format!("SELECT {TASK} FROM tasks WHERE n = $1");
     let mut found = Vec::with_capacity(classes.len());
     for (class, count, open, n) in classes {
-        if let Some(sample) = first(client, &one, &[Value::Int(n)], |row| task_row(row)).await? {
+        if let Some(sample) = first(client, &one, &[Value::Int(n)], task_row).await? {
             found.push(DiffClassRow {
                 class,
                 count,
@@ -186,7 +186,7 @@ pub(super) async fn campaign(
     id: CampaignId,
 ) -> Result<Option<CampaignRow>, Fault> {
     let sql = format!("SELECT {CAMPAIGN} FROM campaigns WHERE id = $1");
-    first(client, &sql, &[Value::id(&id)], |row| campaign_row(row)).await
+    first(client, &sql, &[Value::id(&id)], campaign_row).await
 }
 
 pub(super) async fn campaigns(
@@ -203,7 +203,7 @@ pub(super) async fn campaigns(
         query = query.and("status <> 'closed'");
     }
     let query = query.newest().page(page);
-    all(client, &query.sql, &query.values, |row| campaign_row(row)).await
+    all(client, &query.sql, &query.values, campaign_row).await
 }
 
 pub(super) async fn runs(
@@ -216,7 +216,7 @@ pub(super) async fn runs(
         query.equals("automation", automation.into());
     }
     let query = query.newest().page(page);
-    all(client, &query.sql, &query.values, |row| run_row(row)).await
+    all(client, &query.sql, &query.values, run_row).await
 }
 
 pub(super) async fn document(

@@ -12,18 +12,20 @@ use crate::share::{Contender, Shares, Turn, slots};
 use crate::types::{Claim, Claimed, Lease};
 use crate::value::Value;
 
-// The condition of the index `tasks_queue`, word for word.
+// `INDEXED BY` makes a claim cost the same however many tasks are finished: without it the planner
+// may walk all tasks of a campaign, and with it a statement that cannot use its index fails.
 const CONTENDERS: &str = "SELECT c.id, c.admitted_wave, c.max_running, c.max_open,
-        (SELECT count(*) FROM tasks t WHERE t.campaign = c.id AND t.owner IS NOT NULL),
+        (SELECT count(*) FROM tasks t INDEXED BY tasks_leased
+            WHERE t.campaign = c.id AND t.owner IS NOT NULL),
         CASE WHEN c.max_open IS NULL THEN 0 ELSE
-            (SELECT count(*) FROM tasks t WHERE t.campaign = c.id
+            (SELECT count(*) FROM tasks t INDEXED BY tasks_open WHERE t.campaign = c.id
                 AND t.status IN ('ready', 'submitted', 'in_review') AND t.owner IS NULL) END
-    FROM campaigns c
+    FROM campaigns c INDEXED BY campaigns_active
     WHERE c.status = 'active' AND EXISTS (
-        SELECT 1 FROM tasks t WHERE t.campaign = c.id AND t.wave <= c.admitted_wave
+        SELECT 1 FROM tasks t INDEXED BY tasks_queue WHERE t.campaign = c.id AND t.wave <= c.admitted_wave
             AND t.status = 'queued' AND t.paused = 0 AND t.owner IS NULL)
     ORDER BY c.n";
-const CANDIDATES: &str = "SELECT id FROM tasks
+const CANDIDATES: &str = "SELECT id FROM tasks INDEXED BY tasks_queue
     WHERE campaign = ?1 AND wave <= ?2 AND status = 'queued' AND paused = 0 AND owner IS NULL
     ORDER BY wave, created_at, id LIMIT ?3";
 
@@ -32,7 +34,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> Result<Vec<Claime
     end_unbegun(connection, claim.now)?;
     let leased = number(
         connection,
-        "SELECT count(*) FROM tasks WHERE owner IS NOT NULL",
+        "SELECT count(*) FROM tasks INDEXED BY tasks_leased WHERE owner IS NOT NULL",
         &[],
     )?;
     let slots = slots(claim.slots, leased, &claim.limits);
@@ -65,7 +67,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> Result<Vec<Claime
 /// Tasks that were claimed, never begun, and whose lease ran out go back to the queue. The epoch
 /// is raised so that whoever claimed them cannot begin any more.
 fn end_unbegun(connection: &Connection, now: Timestamp) -> Result<(), Fault> {
-    let sql = "UPDATE tasks SET owner = NULL, lease_until = NULL, epoch = epoch + 1
+    let sql = "UPDATE tasks INDEXED BY tasks_leased SET owner = NULL, lease_until = NULL, epoch = epoch + 1
                WHERE owner IS NOT NULL AND status = 'queued' AND lease_until <= ?1";
     execute(connection, sql, &[now.into()]).map(drop)
 }

@@ -19,11 +19,7 @@ pub(super) fn known() -> Vec<Migration> {
 
 /// Newest schema version among migrations.
 pub(super) fn newest(migrations: &[Migration]) -> u32 {
-    migrations
-        .iter()
-        .map(|migration| version_of(migration))
-        .max()
-        .unwrap_or(0)
+    migrations.iter().map(version_of).max().unwrap_or(0)
 }
 
 fn version_of(migration: &Migration) -> u32 {

@@ -144,36 +144,38 @@ pub(crate) async fn lists_and_counts_agree_with_a_naive_model(place: Place) {
     }
     let handle = tokio::runtime::Handle::current();
     let check = move || {
-        runner.run(&any_filter(), |(filter, newest, offset, limit)| {
-            let order = if newest {
-                TaskOrder::Newest
-            } else {
-                TaskOrder::Target
-            };
-            let all = expected(&rows, &filter, order);
-            let offset = offset.index(all.len() + 1);
-            let page = Page {
-                offset: offset as u32,
-                limit,
-            };
-            let found = handle
-                .block_on(store.tasks(filter.clone(), order, page))
-                .unwrap();
-            let wanted: Vec<TaskRow> = all
-                .iter()
-                .skip(offset)
-                .take(limit as usize)
-                .cloned()
-                .collect();
-            prop_assert_eq!(found, wanted);
-            prop_assert_eq!(
-                handle.block_on(store.count_tasks(filter)).unwrap(),
-                all.len() as u64
-            );
-            Ok(())
-        })
+        runner
+            .run(&any_filter(), |(filter, newest, offset, limit)| {
+                let order = if newest {
+                    TaskOrder::Newest
+                } else {
+                    TaskOrder::Target
+                };
+                let all = expected(&rows, &filter, order);
+                let offset = offset.index(all.len() + 1);
+                let page = Page {
+                    offset: offset as u32,
+                    limit,
+                };
+                let found = handle
+                    .block_on(store.tasks(filter.clone(), order, page))
+                    .unwrap();
+                let wanted: Vec<TaskRow> = all
+                    .iter()
+                    .skip(offset)
+                    .take(limit as usize)
+                    .cloned()
+                    .collect();
+                prop_assert_eq!(found, wanted);
+                prop_assert_eq!(
+                    handle.block_on(store.count_tasks(filter)).unwrap(),
+                    all.len() as u64
+                );
+                Ok(())
+            })
+            .unwrap();
     };
-    tokio::task::spawn_blocking(check).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(check).await.unwrap();
 }
 
 async fn fill(store: &Arc<dyn Store>, runner: &mut TestRunner) -> Vec<TaskRow> {

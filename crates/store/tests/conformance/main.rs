@@ -1,5 +1,7 @@
 //! One suite of behaviours that both databases must show.
 
+#![expect(clippy::unwrap_used, reason = "what a test did not expect ends it")]
+
 mod appends;
 mod backups;
 mod claims;
