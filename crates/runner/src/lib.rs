@@ -1,5 +1,50 @@
 //! Takes leased steps and carries them out.
+//!
+//! A runner claims tasks from the [`ControlPlane`], owns their environments, and reports what
+//! happened. It decides nothing about states: after every report the control plane says whether to
+//! go on. Nothing an environment writes is trusted: its files are read without following links and
+//! within bounds, and what it hands out as a change is checked in a second environment in which
+//! nothing of the task ever ran.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `options` | what a runner is told at its start |
+//! | `claim`, `held`, `handle` | asks for work, keeps its leases alive, stops in good order |
+//! | `task` | drives one task from step to step |
+//! | `base` | cached base trees |
+//! | `place`, `environment` | folders of a task, environments over them |
+//! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
+//! | `steps` | one file per kind of step |
+//! | `collect`, `verify`, `snapshot` | the work as git objects, and the proof that they are sound |
+//! | `diff`, `pack`, `template` | reading diffs, writing commits, filling in texts |
+//! | `baseline`, `failures`, `checks` | validators |
 
+mod base;
+mod baseline;
+mod checks;
+mod claim;
+mod collect;
 pub mod control_plane;
+mod diff;
+mod environment;
+mod exec;
+mod failures;
+mod halt;
+mod handle;
+mod held;
+mod inputs;
+mod log;
+mod options;
+mod outputs;
+mod pack;
+mod place;
+mod snapshot;
+mod steps;
+mod talk;
+mod task;
+mod template;
+mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
+pub use handle::{Runner, RunnerHandle, StartError};
+pub use options::{Checks, Clock, FileCheck, Mask, NoMask, RunnerOptions};

@@ -1,0 +1,5 @@
+//! Test helper: the smallest program that can serve as a supervisor.
+
+fn main() {
+    sandbox::supervisor::run_if_requested();
+}

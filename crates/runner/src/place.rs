@@ -1,0 +1,117 @@
+//! The folders of a task on the host.
+//!
+//! `layers/<task>-<round>-<epoch>/` holds `layer` (what the environment wrote over its base), `in`
+//! (shown read-only inside), `out` (written by steps) and what the runner itself wants to remember.
+//! While the task waits, the folder is called `<task>-<round>.kept`; everything that is not so
+//! called is rubbish when a runner starts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::protocol::Assignment;
+
+/// Ending of the folder of a task that waits.
+const KEPT: &str = ".kept";
+
+/// The folders of one task.
+#[derive(Debug)]
+pub(crate) struct Place {
+    root: PathBuf,
+    kept: PathBuf,
+}
+
+impl Place {
+    /// A fresh place; `None` when the task goes on in the middle and its folder is not here.
+    pub(crate) fn take(state: &Path, assignment: &Assignment) -> io::Result<Option<Self>> {
+        let task = &assignment.task;
+        let layers = state.join("layers");
+        let name = format!("{}-{}", task.id, task.round);
+        let place = Self {
+            root: layers.join(format!("{name}-{}", assignment.epoch)),
+            kept: layers.join(name + KEPT),
+        };
+        if task.next_step > 0 {
+            return match fs::rename(&place.kept, &place.root) {
+                Ok(()) => Ok(Some(place)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        // What an earlier attempt left has no use any more.
+        remove(&place.root)?;
+        remove(&place.kept)?;
+        fs::create_dir(&place.root)?;
+        fs::create_dir(place.outputs())?;
+        fs::create_dir(place.inputs())?;
+        Ok(Some(place))
+    }
+
+    /// What the environment writes over its base.
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.root.join("layer")
+    }
+
+    /// Shown at `/nightcrew/in`.
+    pub(crate) fn inputs(&self) -> PathBuf {
+        self.root.join("in")
+    }
+
+    /// Shown at `/nightcrew/out`.
+    pub(crate) fn outputs(&self) -> PathBuf {
+        self.root.join("out")
+    }
+
+    /// A file of the runner's own.
+    pub(crate) fn own(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A second layer and its outputs, for an environment that sees nothing of the task.
+    pub(crate) fn pristine(&self, number: u32) -> (PathBuf, PathBuf) {
+        (
+            self.root.join(format!("pristine-{number}")),
+            self.root.join(format!("pristine-{number}-out")),
+        )
+    }
+
+    /// Keeps the folder for the time after a wait.
+    pub(crate) fn keep(&mut self) -> io::Result<()> {
+        fs::rename(&self.root, &self.kept)?;
+        self.root.clone_from(&self.kept);
+        Ok(())
+    }
+
+    /// Removes everything.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        remove(&self.root)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    sandbox::remove_layer(path).map_err(|error| io::Error::other(crate::halt::chain(&error)))
+}
+
+/// Makes the folders of a runner, and removes what an earlier one left.
+pub(crate) fn sweep(state: &Path, keep: Duration) -> io::Result<()> {
+    for folder in ["bases", "layers"] {
+        fs::create_dir_all(state.join(folder))?;
+    }
+    for entry in fs::read_dir(state.join("layers"))? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().ends_with(KEPT) || is_older(&entry.path(), keep) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// By the time of its last use; a clock that went backwards keeps everything.
+fn is_older(path: &Path, age: Duration) -> bool {
+    let touched = fs::metadata(path).and_then(|meta| meta.modified());
+    touched
+        .ok()
+        .and_then(|at| at.elapsed().ok())
+        .is_some_and(|elapsed| elapsed > age)
+}

@@ -1,0 +1,156 @@
+//! The work at one moment, collected and verified once: what validators judged is what is
+//! proposed, whatever they leave behind in the workspace.
+
+use std::io;
+
+use forge::git::Oid;
+use sandbox::Environment;
+use serde::{Deserialize, Serialize};
+
+use crate::collect::{CollectError, Collected, InnerGit, collect};
+use crate::diff::Diff;
+use crate::environment::destroy;
+use crate::halt::Halt;
+use crate::place::Place;
+use crate::task::Work;
+use crate::verify::{Verified, VerifyError, verify};
+
+/// Names of the runner's own files in a task's folder.
+const NOTE: &str = "snapshot.json";
+const PACK: &str = "snapshot.pack";
+
+/// Collected and verified work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) note: Note,
+    /// Objects that the base lacks.
+    pub(crate) pack: Vec<u8>,
+}
+
+/// All of it but the objects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    pub(crate) tree: Oid,
+    /// Trees and messages of the commits made in the environment.
+    pub(crate) commits: Vec<(Oid, Vec<u8>)>,
+    pub(crate) diff: Diff,
+    pub(crate) patch: String,
+}
+
+impl Snapshot {
+    /// Work that is as the base is.
+    pub(crate) fn of_nothing(tree: Oid) -> Self {
+        let note = Note {
+            tree,
+            commits: Vec::new(),
+            diff: Diff::default(),
+            patch: String::new(),
+        };
+        Self {
+            note,
+            pack: Vec::new(),
+        }
+    }
+
+    pub(crate) fn new(collected: Collected, verified: Verified) -> Self {
+        let commits = collected
+            .commits
+            .into_iter()
+            .map(|made| (made.tree, made.message))
+            .collect();
+        let note = Note {
+            tree: collected.tree,
+            commits,
+            diff: verified.diff,
+            patch: verified.patch,
+        };
+        Self {
+            note,
+            pack: collected.pack,
+        }
+    }
+
+    /// Writes it beside the layer, for the time after a wait.
+    pub(crate) fn save(&self, place: &Place) -> io::Result<()> {
+        std::fs::write(place.own(PACK), &self.pack)?;
+        std::fs::write(place.own(NOTE), serde_json::to_vec(&self.note)?)
+    }
+
+    /// Removes the one that was saved, if there is one.
+    pub(crate) fn forget(place: &Place) -> io::Result<()> {
+        match std::fs::remove_file(place.own(NOTE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The one that was saved; `None` when there is none or it cannot be read.
+    pub(crate) fn load(place: &Place) -> Option<Self> {
+        let note = serde_json::from_slice(&std::fs::read(place.own(NOTE)).ok()?).ok()?;
+        Some(Self {
+            note,
+            pack: std::fs::read(place.own(PACK)).ok()?,
+        })
+    }
+}
+
+/// An environment over the base in which nothing of the task ran, made when it is first needed.
+#[derive(Default)]
+pub(crate) struct Pristine(Option<Environment>);
+
+impl Pristine {
+    /// The environment.
+    pub(crate) async fn get(&mut self, work: &mut Work) -> Result<&Environment, Halt> {
+        let environment = match self.0.take() {
+            Some(environment) => environment,
+            None => {
+                work.pristine += 1;
+                let (layer, outputs) = work.place.pristine(work.pristine);
+                std::fs::create_dir(&outputs)
+                    .map_err(|error| Halt::broken("cannot make a folder", &error))?;
+                let name = format!("{}-pristine-{}", work.assignment.task.id, work.pristine);
+                work.recipe.make(name, layer, outputs).await?
+            }
+        };
+        Ok(self.0.insert(environment))
+    }
+
+    /// Destroys it, if it was made.
+    pub(crate) async fn end(self) {
+        if let Some(environment) = self.0 {
+            destroy(environment).await;
+        }
+    }
+}
+
+/// The work as it stands, from the last time it was looked at if no command ran since. `Err(Ok)`
+/// says in words why the work cannot be used.
+pub(crate) async fn take(
+    work: &mut Work,
+    pristine: &mut Pristine,
+) -> Result<Snapshot, Result<String, Halt>> {
+    if let Some(snapshot) = &work.snapshot {
+        return Ok(snapshot.clone());
+    }
+    let (base, base_tree) = (work.base.tree.commit, work.base.tree.tree);
+    let limit = work.shared.options.change_bytes;
+    let mut stop = work.talk.stop.clone();
+    let mut git = InnerGit::over_workspace(work.environment().map_err(Err)?, &mut stop);
+    let collected = match collect(&mut git, &work.place, base, base_tree, limit).await {
+        Ok(collected) => collected,
+        Err(CollectError::Unusable(why)) => return Err(Ok(why)),
+        Err(CollectError::Halt(halt)) => return Err(Err(halt)),
+    };
+    let snapshot = if collected.tree == base_tree {
+        Snapshot::of_nothing(base_tree)
+    } else {
+        let environment = pristine.get(work).await.map_err(Err)?;
+        match verify(environment, &mut stop, base_tree, &collected).await {
+            Ok(verified) => Snapshot::new(collected, verified),
+            Err(VerifyError::Refused(why)) => return Err(Ok(why)),
+            Err(VerifyError::Halt(halt)) => return Err(Err(halt)),
+        }
+    };
+    work.snapshot = Some(snapshot.clone());
+    Ok(snapshot)
+}

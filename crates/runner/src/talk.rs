@@ -1,0 +1,111 @@
+//! Talking to the control plane: patient when it is busy, obedient to its answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::ids::TaskId;
+use model::protocol::{Directive, Report, ReportRequest};
+use model::task::Task;
+
+use crate::control_plane::{ControlPlane, ControlPlaneError};
+use crate::halt::Halt;
+use crate::held::StopWatch;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Tries of a message that must get through while the runner stops.
+const LAST_TRIES: u32 = 5;
+
+/// One task's line to the control plane.
+pub(crate) struct Talk {
+    pub(crate) control: Arc<dyn ControlPlane>,
+    pub(crate) runner: String,
+    pub(crate) task: TaskId,
+    pub(crate) epoch: u64,
+    pub(crate) stop: StopWatch,
+}
+
+impl Talk {
+    /// Reports, and gives the task as it now stands. A release is [`Halt::Released`].
+    pub(crate) async fn report(&mut self, reports: Vec<Report>) -> Result<Task, Halt> {
+        let request = ReportRequest {
+            runner: self.runner.clone(),
+            task: self.task,
+            epoch: self.epoch,
+            reports,
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.control.report(request.clone()).await {
+                Ok(Directive::Continue { task }) => return Ok(*task),
+                Ok(Directive::Release { cause }) => return Err(Halt::Released(cause)),
+                Err(error) => self.bear(&error, &mut pause).await?,
+            }
+        }
+    }
+
+    /// Reports while the work is being stopped: tries a few times, and then leaves it to the lease.
+    pub(crate) async fn report_last(&self, reports: Vec<Report>) {
+        let request = ReportRequest {
+            runner: self.runner.clone(),
+            task: self.task,
+            epoch: self.epoch,
+            reports,
+        };
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..LAST_TRIES {
+            match self.control.report(request.clone()).await {
+                Ok(_) => return,
+                Err(ControlPlaneError::Refused(cause)) => {
+                    tracing::warn!(task = %self.task, cause, "the last report was refused");
+                    return;
+                }
+                Err(ControlPlaneError::Unavailable(_)) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        tracing::warn!(task = %self.task, "the last report did not get through: the lease will expire");
+    }
+
+    /// Stores blobs; their digests in order.
+    pub(crate) async fn put(&mut self, blobs: Vec<Vec<u8>>) -> Result<Vec<String>, Halt> {
+        if blobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = blobs.len();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.control.put_blobs(blobs.clone()).await {
+                Ok(digests) if digests.len() == wanted => return Ok(digests),
+                Ok(_) => {
+                    return Err(Halt::Interrupted(
+                        "the control plane lost a blob".to_owned(),
+                    ));
+                }
+                Err(error) => self.bear(&error, &mut pause).await?,
+            }
+        }
+    }
+
+    async fn bear(&mut self, error: &ControlPlaneError, pause: &mut Duration) -> Result<(), Halt> {
+        match error {
+            ControlPlaneError::Refused(cause) => {
+                tracing::error!(task = %self.task, cause, "the control plane refused a message");
+                Err(Halt::Interrupted(format!(
+                    "the control plane refused a message: {cause}"
+                )))
+            }
+            ControlPlaneError::Unavailable(cause) => {
+                tracing::warn!(task = %self.task, cause, "the control plane is not available: trying again");
+                let woken = tokio::time::timeout(*pause, self.stop.stopped())
+                    .await
+                    .is_ok();
+                *pause = (*pause * 2).min(LONGEST_PAUSE);
+                match self.stop.now() {
+                    Some(halt) if woken => Err(halt),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Drives one task from step to step, and cleans up after it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::automation::{StepDefinition, StepKind};
+use model::evidence::ValidatorResult;
+use model::isolation::Isolation;
+use model::protocol::{Assignment, Report};
+use model::reason::ReasonCode;
+use model::step::{Outputs, StepOutcome};
+use model::task::Task;
+use sandbox::{Environment, Supervisor};
+use serde_json::{Value, json};
+
+use crate::base::{BaseLease, Bases};
+use crate::control_plane::ControlPlane;
+use crate::environment::{Recipe, destroy, isolation};
+use crate::halt::Halt;
+use crate::held::StopWatch;
+use crate::options::RunnerOptions;
+use crate::place::Place;
+use crate::snapshot::Snapshot;
+use crate::talk::Talk;
+use crate::{inputs, steps};
+
+/// What all tasks of a runner share.
+pub(crate) struct Shared {
+    pub(crate) options: RunnerOptions,
+    pub(crate) control: Arc<dyn ControlPlane>,
+    pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) bases: Arc<Bases>,
+}
+
+/// A task under way.
+pub(crate) struct Work {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) assignment: Assignment,
+    pub(crate) talk: Talk,
+    pub(crate) base: BaseLease,
+    pub(crate) place: Place,
+    pub(crate) recipe: Recipe,
+    pub(crate) isolation: Isolation,
+    /// Absent once the task lets go of it.
+    pub(crate) environment: Option<Environment>,
+    /// Outputs of finished steps, by step id.
+    pub(crate) outputs: BTreeMap<String, Outputs>,
+    /// Results of validators.
+    pub(crate) validators: Vec<ValidatorResult>,
+    /// What happened and was not reported yet: several reports in one request are one transaction.
+    pub(crate) pending: Vec<Report>,
+    /// The work as it was last collected; absent when a command ran since.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Pristine environments made so far.
+    pub(crate) pristine: u32,
+    /// The workspace stays for the time after a wait.
+    pub(crate) keep: bool,
+}
+
+/// Carries out an assignment to its end.
+pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: StopWatch) {
+    let mut talk = Talk {
+        control: Arc::clone(&shared.control),
+        runner: shared.options.name.clone(),
+        task: assignment.task.id,
+        epoch: assignment.epoch,
+        stop,
+    };
+    match prepare(&shared, &assignment, &talk).await {
+        Ok((base, place, recipe, environment)) => {
+            let outputs = assignment.task.outputs.clone();
+            let validators = assignment.task.validators.clone();
+            let isolation = isolation(environment.report());
+            let prepared = Report::Prepared {
+                base: base.base(),
+                isolation: isolation.clone(),
+            };
+            let mut work = Work {
+                shared,
+                assignment,
+                talk,
+                base,
+                place,
+                recipe,
+                isolation,
+                environment: Some(environment),
+                outputs,
+                validators,
+                pending: vec![prepared],
+                snapshot: None,
+                pristine: 0,
+                keep: false,
+            };
+            let ended = work.steps().await;
+            work.finish(ended).await;
+        }
+        Err(halt) => tell(&mut talk, Vec::new(), halt).await,
+    }
+}
+
+/// Base tree, folders and environment of a task.
+async fn prepare(
+    shared: &Arc<Shared>,
+    assignment: &Assignment,
+    talk: &Talk,
+) -> Result<(BaseLease, Place, Recipe, Environment), Halt> {
+    let mut stop = talk.stop.clone();
+    let taking = shared
+        .bases
+        .take(&assignment.repository, assignment.task.base.as_ref());
+    let base = tokio::select! {
+        base = taking => base?,
+        () = stop.stopped() => return Err(stop.now().unwrap_or(Halt::Shutdown)),
+    };
+    let place = Place::take(&shared.options.state_dir, assignment)
+        .map_err(|error| Halt::broken("cannot make the folders of the task", &error))?;
+    let place = place.ok_or_else(|| {
+        Halt::Interrupted("its workspace is not on this runner any more".to_owned())
+    })?;
+    if assignment.task.next_step == 0 {
+        inputs::write(&place.inputs(), assignment)
+            .map_err(|error| Halt::broken("cannot write the inputs", &error))?;
+    }
+    let recipe = Recipe {
+        supervisor: Arc::clone(&shared.supervisor),
+        base: base.checkout(),
+        inputs: place.inputs(),
+        program: shared.options.program.clone(),
+        definition: assignment.automation.definition.environment.clone(),
+    };
+    let name = assignment.task.id.to_string();
+    match recipe.make(name, place.layer(), place.outputs()).await {
+        Ok(environment) => Ok((base, place, recipe, environment)),
+        Err(halt) => {
+            let _ = place.remove();
+            Err(halt)
+        }
+    }
+}
+
+impl Work {
+    /// Carries out the steps that are left.
+    async fn steps(&mut self) -> Result<(), Halt> {
+        if self.assignment.task.next_step > 0 {
+            self.snapshot = Snapshot::load(&self.place);
+        }
+        let count = self.assignment.automation.definition.steps.len();
+        let first = usize::try_from(self.assignment.task.next_step).unwrap_or(usize::MAX);
+        for index in first..count {
+            let step = self.assignment.automation.definition.steps[index].clone();
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            if !self.wanted(&step)? {
+                self.pending.push(Report::StepStarted { index: number });
+                self.finished(number, StepOutcome::Skipped, Outputs::new(), None, 0);
+                continue;
+            }
+            match step.kind() {
+                Some(StepKind::Command) => steps::command::run(self, number, &step).await?,
+                Some(StepKind::Validate) => steps::validate::run(self, number, &step).await?,
+                Some(StepKind::Report) => steps::report::run(self, number, &step).await?,
+                Some(StepKind::Approve) => steps::approve::run(self, number, &step).await?,
+                Some(StepKind::Change) => return steps::change::run(self, number, &step).await,
+                None => {
+                    let sentence = format!("step {} has no kind", index + 1);
+                    return Err(Halt::failed(ReasonCode::InvalidDefinition, sentence));
+                }
+            }
+        }
+        Err(steps::report::end(self))
+    }
+
+    /// Begins a step that takes its time: what happened so far is reported with it.
+    pub(crate) async fn begin(&mut self, index: u32) -> Result<(), Halt> {
+        self.pending.push(Report::StepStarted { index });
+        self.flush().await.map(drop)
+    }
+
+    /// Notes the end of a step, to be reported with what comes next.
+    pub(crate) fn finished(
+        &mut self,
+        index: u32,
+        outcome: StepOutcome,
+        outputs: Outputs,
+        log: Option<String>,
+        wall_ms: u64,
+    ) {
+        if !outputs.is_empty() {
+            let step = &self.assignment.automation.definition.steps[index as usize];
+            self.outputs
+                .insert(step.id_at(index as usize), outputs.clone());
+        }
+        self.pending.push(Report::StepFinished {
+            index,
+            outcome,
+            outputs,
+            log,
+            wall_ms,
+        });
+    }
+
+    /// Reports what is pending and obeys the answer.
+    pub(crate) async fn flush(&mut self) -> Result<Option<Task>, Halt> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let reports = std::mem::take(&mut self.pending);
+        self.talk.report(reports).await.map(Some)
+    }
+
+    /// Reports the end of a step after which nothing follows here: the control plane decides.
+    pub(crate) async fn give_up(&mut self) -> Halt {
+        match self.flush().await {
+            Ok(_) => Halt::Interrupted("the control plane went on after a failed step".to_owned()),
+            Err(halt) => halt,
+        }
+    }
+
+    /// Whether the step's condition holds.
+    fn wanted(&self, step: &StepDefinition) -> Result<bool, Halt> {
+        let Some(when) = &step.when else {
+            return Ok(true);
+        };
+        let repo = engine::targets::describe(&self.assignment.repository);
+        engine::condition::evaluate(
+            when,
+            &[
+                ("steps", &self.all_outputs()),
+                ("task", &self.about()),
+                ("repo", &repo),
+            ],
+        )
+        .map_err(|error| {
+            Halt::failed(
+                ReasonCode::InvalidDefinition,
+                format!("the condition {error}"),
+            )
+        })
+    }
+
+    /// Outputs by step id; a step without any has none, and is there.
+    pub(crate) fn all_outputs(&self) -> Value {
+        let steps = &self.assignment.automation.definition.steps;
+        let mut all: serde_json::Map<String, Value> = steps
+            .iter()
+            .enumerate()
+            .map(|(index, step)| (step.id_at(index), json!({})))
+            .collect();
+        for (id, outputs) in &self.outputs {
+            all.insert(id.clone(), json!(outputs));
+        }
+        Value::Object(all)
+    }
+
+    /// What conditions and templates see of the task.
+    pub(crate) fn about(&self) -> Value {
+        let task = &self.assignment.task;
+        json!({
+            "id": task.id, "run": task.run, "campaign": task.campaign, "automation": task.automation,
+            "wave": task.wave, "round": task.round, "attempt": task.attempt, "target": task.target,
+        })
+    }
+
+    /// Variables that every step gets.
+    pub(crate) fn variables(&self, index: u32, step: &StepDefinition) -> Vec<(String, String)> {
+        let task = &self.assignment.task;
+        let environment = &self.assignment.automation.definition.environment;
+        let mut all: BTreeMap<String, String> = environment.variables.clone();
+        all.extend(step.env.clone());
+        for (name, value) in [
+            ("NIGHTCREW_REPOSITORY", task.target.repository.clone()),
+            ("NIGHTCREW_TASK", task.id.to_string()),
+            ("NIGHTCREW_RUN", task.run.to_string()),
+            ("NIGHTCREW_AUTOMATION", task.automation.clone()),
+            ("NIGHTCREW_STEP", step.id_at(index as usize)),
+            ("NIGHTCREW_ATTEMPT", task.attempt.to_string()),
+            ("NIGHTCREW_IN", "/nightcrew/in".to_owned()),
+            ("NIGHTCREW_OUT", "/nightcrew/out".to_owned()),
+        ] {
+            all.insert(name.to_owned(), value);
+        }
+        all.into_iter().collect()
+    }
+
+    /// Where steps start: the folder of the target.
+    pub(crate) fn cwd(&self) -> Option<String> {
+        let path = &self.assignment.task.target.path;
+        (!path.is_empty()).then(|| format!("/work/{path}"))
+    }
+
+    /// The environment; without one the task has no business here.
+    pub(crate) fn environment(&self) -> Result<&Environment, Halt> {
+        self.environment
+            .as_ref()
+            .ok_or_else(|| Halt::Interrupted("it let go of its environment".to_owned()))
+    }
+
+    /// Tells how it ended, and leaves nothing behind.
+    async fn finish(mut self, ended: Result<(), Halt>) {
+        if let Err(halt) = ended {
+            let pending = std::mem::take(&mut self.pending);
+            tell(&mut self.talk, pending, halt).await;
+        }
+        if let Some(environment) = self.environment.take() {
+            destroy(environment).await;
+        }
+        let place = (!self.keep).then_some(self.place);
+        let task = self.assignment.task.id;
+        // The lease on the base goes with it: both remove files.
+        let base = self.base;
+        let removed = tokio::task::spawn_blocking(move || {
+            drop(base);
+            place.map_or(Ok(()), Place::remove)
+        });
+        if let Ok(Err(error)) = removed.await {
+            tracing::warn!(%task, %error, "the folders of a task could not be removed");
+        }
+    }
+}
+
+/// Reports why the work stopped, with what is still to be said.
+async fn tell(talk: &mut Talk, mut pending: Vec<Report>, halt: Halt) {
+    let task = talk.task;
+    match halt {
+        Halt::Released(cause) => tracing::debug!(%task, cause, "let go"),
+        Halt::Ends(status, reason) => {
+            pending.push(Report::Ends { status, reason });
+            if let Err(Halt::Interrupted(cause)) = talk.report(pending).await {
+                talk.report_last(vec![Report::Interrupted { cause }]).await;
+            }
+        }
+        Halt::Interrupted(cause) => {
+            tracing::warn!(%task, cause, "given back");
+            pending.push(Report::Interrupted { cause });
+            talk.report_last(pending).await;
+        }
+        Halt::Shutdown => {
+            pending.push(Report::Interrupted {
+                cause: "the runner was stopped".to_owned(),
+            });
+            talk.report_last(pending).await;
+        }
+    }
+}
