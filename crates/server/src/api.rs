@@ -2,6 +2,7 @@
 
 mod automations;
 mod campaigns;
+mod console_link;
 mod events;
 mod inventory;
 mod ledger;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(events::routes())
         .merge(automations::routes())
         .merge(campaigns::routes())
+        .merge(console_link::routes())
         .merge(tasks::routes())
         .merge(reviews::routes())
         .merge(report::routes())

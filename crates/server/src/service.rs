@@ -15,7 +15,6 @@ mod reviews;
 mod tasks;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use blob::BlobStore;
@@ -132,10 +131,6 @@ pub struct ServiceOptions {
     pub limits: store::Limits,
     /// How long a lease lives without a heartbeat.
     pub lease: std::time::Duration,
-    /// Where state is kept.
-    pub data_dir: PathBuf,
-    /// Base address for links to the console, once known.
-    pub address: Option<String>,
 }
 
 /// The control plane of one process. Cheap to clone by `Arc`.
@@ -149,7 +144,6 @@ pub struct Service {
     pub(crate) clock: Clock,
     pub(crate) limits: store::Limits,
     pub(crate) lease: std::time::Duration,
-    pub(crate) data_dir: PathBuf,
     pub(crate) logs: Logs,
     /// Automations by (name, version): they never change once written.
     automations: Mutex<HashMap<(String, u32), Arc<Automation>>>,
@@ -184,7 +178,6 @@ impl Service {
             clock: options.clock,
             limits: options.limits,
             lease: options.lease,
-            data_dir: options.data_dir,
             logs: Logs::default(),
             automations: Mutex::default(),
             updates: broadcast::channel(1024).0,

@@ -40,15 +40,14 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: RunId) -> 
     let planning = Planning::begin(service, &run, &automation).await?;
     let wanted = planning.choose(found.targets);
     let count = u32::try_from(wanted.targets.len()).unwrap_or(u32::MAX);
-    let total = planning.before + count;
-    let sizes = engine::waves::sizes(&planning.campaign.rules, total);
-    let places = (planning.before..).map(|place| engine::waves::wave_of(&sizes, place));
+    let (facts, campaign) = planning.extend_campaign(count)?;
+    let places = (planning.before..).map(|place| engine::waves::wave_of(&campaign.waves, place));
     let tasks: Vec<(Target, u32)> = wanted.targets.into_iter().zip(places).collect();
     planning.write_tasks(service, &tasks).await?;
     fault::point("plan.tasks_written");
     let mut notes = found.missing;
     notes.extend(wanted.notes);
-    planning.finish(service, row, count, notes).await?;
+    planning.finish(service, row, &facts, &campaign, count, notes).await?;
     for older in wanted.superseded {
         let command = TaskCommand::Supersede { by: format!("run {}", run.id.short()) };
         service.execute(older, &Actor::system(), None, &[command], &[]).await?;
@@ -153,26 +152,33 @@ impl Planning {
         Ok(())
     }
 
+    /// The campaign with the targets of this run, and the facts that make it so.
+    fn extend_campaign(&self, count: u32) -> Result<(Vec<CampaignFact>, Campaign), ServiceError> {
+        let mut campaign = self.campaign.clone();
+        let mut facts: Vec<CampaignFact> = self.opened.iter().cloned().collect();
+        let rules = self.campaign.rules.clone();
+        let command = CampaignCommand::Plan { run: self.run.id, count, rules };
+        facts.extend(engine::campaign::decide(&campaign, &command)?);
+        for fact in &facts {
+            engine::campaign::apply(&mut campaign, fact, self.now);
+        }
+        Ok((facts, campaign))
+    }
+
     /// The campaign gets its targets, the run its end, and the effect is done: all at once.
     async fn finish(
         &self,
         service: &Service,
         row: &OutboxRow,
+        facts: &[CampaignFact],
+        campaign: &Campaign,
         count: u32,
         notes: Vec<String>,
     ) -> Result<(), ServiceError> {
         let mut commit = Commit { done: vec![row.id], ..Commit::default() };
-        let mut campaign = self.campaign.clone();
-        let mut facts: Vec<CampaignFact> = self.opened.iter().cloned().collect();
-        let command =
-            CampaignCommand::Plan { run: self.run.id, count, rules: self.campaign.rules.clone() };
-        facts.extend(engine::campaign::decide(&campaign, &command)?);
-        for fact in &facts {
-            engine::campaign::apply(&mut campaign, fact, self.now);
-        }
-        let state = serde_json::to_string(&campaign)?;
-        let campaign_row = Row::Campaign(model::rows::CampaignRow::from(&campaign));
-        self.append(&mut commit, Stream::Campaign(campaign.id), self.seq, &facts, state, campaign_row)?;
+        let state = serde_json::to_string(campaign)?;
+        let campaign_row = Row::Campaign(model::rows::CampaignRow::from(campaign));
+        self.append(&mut commit, Stream::Campaign(campaign.id), self.seq, facts, state, campaign_row)?;
         let note = (!notes.is_empty()).then(|| notes.join("; "));
         let planned = RunFact::Planned { campaign: campaign.id, tasks: count, note };
         finish_run(self, &mut commit, planned)?;

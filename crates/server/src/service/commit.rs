@@ -113,10 +113,14 @@ impl Service {
         for (index, command) in commands.iter().enumerate() {
             match engine::task::decide(&task, command, &context) {
                 Ok(facts) => {
-                    for fact in facts {
-                        let before = task.clone();
-                        engine::task::apply(&mut task, &fact, now);
-                        writing.record(&fact, Some((&before, &task)))?;
+                    // Effects are those of the whole decision: what one fact asks for, a later one
+                    // of the same decision may take back.
+                    let before = task.clone();
+                    for fact in &facts {
+                        engine::task::apply(&mut task, fact, now);
+                    }
+                    for fact in &facts {
+                        writing.record(fact, &before, &task)?;
                     }
                 }
                 Err(rejection) => {
@@ -201,12 +205,10 @@ impl<'a> Writing<'a> {
         Self { now, actor, scope, stream, seq, facts: Vec::new(), effects: Vec::new(), leaves: Vec::new() }
     }
 
-    fn record(&mut self, fact: &TaskFact, change: Option<(&Task, &Task)>) -> Result<(), ServiceError> {
+    fn record(&mut self, fact: &TaskFact, before: &Task, after: &Task) -> Result<(), ServiceError> {
         self.fact(fact)?;
-        if let Some((before, after)) = change {
-            for (effect, lane, due_at) in engine::task::effects(before, after, fact, self.seq, self.now) {
-                self.effect(effect, lane, due_at);
-            }
+        for (effect, lane, due_at) in engine::task::effects(before, after, fact, self.seq, self.now) {
+            self.effect(effect, lane, due_at);
         }
         Ok(())
     }

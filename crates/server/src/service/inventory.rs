@@ -65,6 +65,7 @@ impl Service {
     /// # Errors
     /// When the repository is not there.
     pub async fn refresh(&self, name: &RepoName) -> Result<Repository, ServiceError> {
+        self.begin_news(name).await?;
         let forge = self.forge.clone();
         let name = name.clone();
         let now = self.now();

@@ -116,6 +116,19 @@ impl Service {
         Ok((repository, change.number))
     }
 
+    /// Remembers where a repository stands when it is first seen: only what happens from now on is
+    /// news.
+    pub(crate) async fn begin_news(&self, repository: &RepoName) -> Result<(), ServiceError> {
+        if self.store.document(CURSOR, repository.as_str()).await?.is_some() {
+            return Ok(());
+        }
+        let page = self.forge_of(repository.as_str()).events_since(repository, None).await?;
+        let body = page.next.map(|cursor| cursor.0);
+        let write = DocumentWrite { kind: CURSOR.to_owned(), key: repository.to_string(), body };
+        self.store.commit(Commit { documents: vec![write], ..Commit::default() }).await?;
+        Ok(())
+    }
+
     /// Reads what happened in a repository since the last look, and admits it.
     ///
     /// # Errors

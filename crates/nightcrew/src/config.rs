@@ -1,0 +1,139 @@
+//! The configuration file: TOML, every key optional, unknown keys refused.
+
+use std::path::{Path, PathBuf};
+
+use engine::ports::Rule;
+use serde::Deserialize;
+
+use crate::cli::Global;
+use crate::failure::{Doing, Failure};
+
+/// What can be configured; `docs/book/configuration.md` explains every key.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where state is kept.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// `sqlite:PATH` or `postgres://…`; `sqlite:DATA_DIR/nightcrew.sqlite` when absent.
+    pub(crate) store: Option<String>,
+    /// Address of console and API; a free port on loopback when absent.
+    pub(crate) listen: Option<String>,
+    /// Limits over all campaigns.
+    pub(crate) limits: Limits,
+    /// The embedded runner.
+    pub(crate) runner: Runner,
+    /// Restrictions.
+    pub(crate) policy: PolicyConfig,
+    /// Isolation.
+    pub(crate) isolation: Isolation,
+    /// Who the person at this machine is.
+    pub(crate) person: Person,
+}
+
+/// Limits over all campaigns.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Tasks at work at once.
+    pub(crate) running: Option<u32>,
+    /// Tasks at work at once of a campaign that sets no `max_running`.
+    pub(crate) running_per_campaign: Option<u32>,
+}
+
+/// The embedded runner.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Runner {
+    /// Tasks at work at once; twice the number of cores when absent.
+    pub(crate) slots: Option<u32>,
+}
+
+/// Restrictions; rules can only tighten.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PolicyConfig {
+    /// The rules.
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// Isolation.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Isolation {
+    /// Go on where a layer is refused by the host, with a banner.
+    pub(crate) accept_weaker: bool,
+}
+
+/// Who the person at this machine is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Person {
+    /// Name in reviews and the ledger.
+    pub(crate) name: String,
+    /// Roles, for approvals that ask for one.
+    pub(crate) roles: Vec<String>,
+}
+
+impl Default for Person {
+    fn default() -> Self {
+        let name = std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "you".to_owned());
+        let roles = ["author", "operator", "approver", "admin"].map(str::to_owned).to_vec();
+        Self { name, roles }
+    }
+}
+
+impl Config {
+    /// Reads the file named on the command line, or the one at its usual place if it is there;
+    /// what the command line says wins.
+    pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
+        let usual = config_home().map(|home| home.join("nightcrew/config.toml"));
+        let mut config = match (&global.config, usual) {
+            (Some(path), _) => read(path)?,
+            (None, Some(path)) if path.is_file() => read(&path)?,
+            _ => Self::default(),
+        };
+        if let Some(data_dir) = &global.data_dir {
+            config.data_dir = Some(data_dir.clone());
+        }
+        if let Some(store) = &global.store {
+            config.store = Some(store.clone());
+        }
+        if global.accept_weaker {
+            config.isolation.accept_weaker = true;
+        }
+        Ok(config)
+    }
+
+    /// The data directory: given, or `nightcrew` under the user's data folder.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        let chosen = match &self.data_dir {
+            Some(path) => path.clone(),
+            None => data_home()
+                .ok_or_else(|| Failure::new("there is no home directory to keep state in").hint("give --data-dir DIR"))?
+                .join("nightcrew"),
+        };
+        std::path::absolute(&chosen).doing(format_args!("find {}", chosen.display()))
+    }
+}
+
+fn read(path: &Path) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path).doing(format_args!("read {}", path.display()))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
+            .hint("docs/book/configuration.md lists every key")
+    })
+}
+
+fn config_home() -> Option<PathBuf> {
+    home("XDG_CONFIG_HOME", ".config")
+}
+
+fn data_home() -> Option<PathBuf> {
+    home("XDG_DATA_HOME", ".local/share")
+}
+
+fn home(variable: &str, below: &str) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(variable).or_else(|| set("HOME").map(|home| home.join(below)))
+}
