@@ -1,14 +1,15 @@
 //! Asks for work while there is room, and keeps the leases of what is held alive.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use model::protocol::{Assignment, ClaimRequest, Heartbeat};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::held::{Held, Stop};
+use crate::place;
 use crate::task::{Shared, drive};
 
 /// So many times the usual pause when the last question brought nothing.
@@ -24,7 +25,25 @@ pub(crate) struct Loops {
     /// Something may have changed: work came, a slot is free, the runner stops.
     pub(crate) wake: Arc<Notify>,
     pub(crate) stopping: AtomicBool,
+    /// Tasks given back in a row: a broken host must not pass work round and round.
+    pub(crate) trouble: AtomicU32,
 }
+
+impl Loops {
+    /// How long to hold back before the next question.
+    fn restraint(&self) -> Duration {
+        match self.trouble.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            times => (FIRST_RESTRAINT * (1 << times.min(10))).min(LONGEST_RESTRAINT),
+        }
+    }
+}
+
+/// After one task that was given back, doubled with each further one.
+const FIRST_RESTRAINT: Duration = Duration::from_millis(100);
+const LONGEST_RESTRAINT: Duration = Duration::from_secs(30);
+/// Time between two looks for workspaces that nobody will need any more.
+const SWEEP: Duration = Duration::from_hours(1);
 
 /// Claims until the runner stops, then waits for the tasks at work.
 pub(crate) async fn claim(loops: Arc<Loops>) {
@@ -35,8 +54,12 @@ pub(crate) async fn claim(loops: Arc<Loops>) {
         while let Some(ended) = tasks.try_join_next() {
             complain(ended);
         }
+        let restraint = loops.restraint();
+        if !restraint.is_zero() {
+            hold_back(&loops, restraint).await;
+        }
         let free = loops.slots.available_permits();
-        if free > 0 {
+        if free > 0 && !loops.stopping.load(Ordering::Acquire) {
             let request = ClaimRequest {
                 runner: loops.shared.options.name.clone(),
                 slots: u32::try_from(free).unwrap_or(u32::MAX),
@@ -65,15 +88,33 @@ pub(crate) async fn claim(loops: Arc<Loops>) {
     }
 }
 
+/// Waits, unless the runner stops meanwhile.
+async fn hold_back(loops: &Loops, time: Duration) {
+    let stopping = async {
+        while !loops.stopping.load(Ordering::Acquire) {
+            loops.wake.notified().await;
+        }
+    };
+    let _ = tokio::time::timeout(time, stopping).await;
+}
+
 fn start(loops: &Arc<Loops>, assignment: Assignment, tasks: &mut JoinSet<()>) {
     let (task, epoch) = (assignment.task.id, assignment.epoch);
     let stop = loops.held.add(task, epoch);
+    // Taken at once, so that the next question does not ask for this place again.
+    let slot = Arc::clone(&loops.slots).try_acquire_owned();
     let loops = Arc::clone(loops);
     tasks.spawn(async move {
-        // There was room when it was claimed; a control plane that gives more than was asked for
-        // makes the rest wait here.
-        let slot = Arc::clone(&loops.slots).acquire_owned().await;
-        drive(Arc::clone(&loops.shared), assignment, stop).await;
+        // A control plane that gives more than was asked for makes the rest wait here.
+        let slot = match slot {
+            Ok(slot) => Ok(slot),
+            Err(_) => Arc::clone(&loops.slots).acquire_owned().await,
+        };
+        if drive(Arc::clone(&loops.shared), assignment, stop).await {
+            loops.trouble.store(0, Ordering::Relaxed);
+        } else {
+            loops.trouble.fetch_add(1, Ordering::Relaxed);
+        }
         loops.held.remove(task, epoch);
         drop(slot);
         loops.wake.notify_one();
@@ -98,8 +139,13 @@ pub(crate) async fn listen(loops: Arc<Loops>) {
 pub(crate) async fn beat(loops: Arc<Loops>) {
     let mut ticks = tokio::time::interval(loops.shared.options.heartbeat);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut swept = Instant::now();
     loop {
         ticks.tick().await;
+        if swept.elapsed() > SWEEP {
+            swept = Instant::now();
+            sweep(&loops).await;
+        }
         let tasks = loops.held.list();
         if tasks.is_empty() {
             continue;
@@ -116,5 +162,15 @@ pub(crate) async fn beat(loops: Arc<Loops>) {
             }
             Err(error) => tracing::warn!(%error, "the heartbeat did not get through"),
         }
+    }
+}
+
+async fn sweep(loops: &Loops) {
+    let options = loops.shared.options.clone();
+    let swept = tokio::task::spawn_blocking(move || {
+        place::sweep_kept(&options.state_dir, (options.clock)(), options.keep_layers)
+    });
+    if let Ok(Err(error)) = swept.await {
+        tracing::warn!(%error, "old workspaces could not be removed");
     }
 }

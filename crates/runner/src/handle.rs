@@ -1,7 +1,7 @@
 //! Starting and stopping a runner.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sandbox::Supervisor;
@@ -52,7 +52,8 @@ impl Runner {
             path: options.state_dir.clone(),
             source,
         };
-        place::sweep(&options.state_dir, options.keep_layers).map_err(unusable)?;
+        place::sweep(&options.state_dir, (options.clock)(), options.keep_layers)
+            .map_err(unusable)?;
         let bases = Bases::open(&options.state_dir, git, options.history, options.keep_bases)
             .map_err(unusable)?;
         let slots = Arc::new(Semaphore::new(options.slots.max(1) as usize));
@@ -67,6 +68,7 @@ impl Runner {
             slots,
             wake: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),
+            trouble: AtomicU32::new(0),
         });
         Ok(RunnerHandle {
             claiming: tokio::spawn(claim(Arc::clone(&loops))),

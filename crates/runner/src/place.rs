@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use model::protocol::Assignment;
 
 /// Ending of the folder of a task that waits.
@@ -94,24 +95,41 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Makes the folders of a runner, and removes what an earlier one left.
-pub(crate) fn sweep(state: &Path, keep: Duration) -> io::Result<()> {
+pub(crate) fn sweep(state: &Path, now: Timestamp, keep: Duration) -> io::Result<()> {
     for folder in ["bases", "layers"] {
         fs::create_dir_all(state.join(folder))?;
     }
     for entry in fs::read_dir(state.join("layers"))? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().ends_with(KEPT) || is_older(&entry.path(), keep) {
+        if !is_kept(&entry) {
+            remove(&entry.path())?;
+        }
+    }
+    sweep_kept(state, now, keep)
+}
+
+/// Removes workspaces of tasks that waited for too long.
+pub(crate) fn sweep_kept(state: &Path, now: Timestamp, keep: Duration) -> io::Result<()> {
+    for entry in fs::read_dir(state.join("layers"))? {
+        let entry = entry?;
+        if is_kept(&entry) && is_older(&entry, now, keep) {
             remove(&entry.path())?;
         }
     }
     Ok(())
 }
 
+fn is_kept(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_string_lossy().ends_with(KEPT)
+}
+
 /// By the time of its last use; a clock that went backwards keeps everything.
-fn is_older(path: &Path, age: Duration) -> bool {
-    let touched = fs::metadata(path).and_then(|meta| meta.modified());
-    touched
-        .ok()
-        .and_then(|at| at.elapsed().ok())
-        .is_some_and(|elapsed| elapsed > age)
+fn is_older(entry: &fs::DirEntry, now: Timestamp, age: Duration) -> bool {
+    let touched = entry.metadata().and_then(|meta| meta.modified()).ok();
+    let touched = touched.and_then(|at| Timestamp::try_from(at).ok());
+    touched.is_some_and(|at| {
+        now.duration_since(at)
+            .try_into()
+            .is_ok_and(|idle: Duration| idle > age)
+    })
 }

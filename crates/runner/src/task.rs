@@ -57,8 +57,9 @@ pub(crate) struct Work {
     pub(crate) keep: bool,
 }
 
-/// Carries out an assignment to its end.
-pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: StopWatch) {
+/// Carries out an assignment to its end; false when the task had to be given back, because this
+/// host cannot do it.
+pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: StopWatch) -> bool {
     let mut talk = Talk {
         control: Arc::clone(&shared.control),
         runner: shared.options.name.clone(),
@@ -92,9 +93,15 @@ pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: Sto
                 keep: false,
             };
             let ended = work.steps().await;
+            let healthy = !matches!(ended, Err(Halt::Interrupted(_)));
             work.finish(ended).await;
+            healthy
         }
-        Err(halt) => tell(&mut talk, Vec::new(), halt).await,
+        Err(halt) => {
+            let healthy = !matches!(halt, Halt::Interrupted(_));
+            tell(&mut talk, Vec::new(), halt).await;
+            healthy
+        }
     }
 }
 

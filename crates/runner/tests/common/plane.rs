@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,6 +48,8 @@ pub(crate) struct Plane {
     work: Notify,
     changed: watch::Sender<u64>,
     release: Mutex<Vec<TaskId>>,
+    /// So many requests are answered with "not available".
+    pub(crate) busy: AtomicU32,
     /// Files beside automations.
     pub(crate) files: Mutex<BTreeMap<String, String>>,
 }
@@ -68,6 +71,7 @@ impl Plane {
             work: Notify::new(),
             changed: watch::channel(0).0,
             release: Mutex::default(),
+            busy: AtomicU32::new(0),
             files: Mutex::default(),
         }
     }
@@ -145,6 +149,18 @@ impl Plane {
             languages: Vec::new(),
             facts: BTreeMap::new(),
             seen_at: self.now(),
+        }
+    }
+
+    fn answer(&self) -> Result<(), ControlPlaneError> {
+        let busy = self
+            .busy
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        match busy {
+            Ok(_) => Err(ControlPlaneError::Unavailable("busy".to_owned())),
+            Err(_) => Ok(()),
         }
     }
 
@@ -357,6 +373,7 @@ impl ControlPlane for Plane {
 
     async fn report(&self, request: ReportRequest) -> Result<Directive, ControlPlaneError> {
         let request = wire(&request);
+        self.answer()?;
         self.requests.lock().unwrap().push(request.reports.len());
         if self.tasks.lock().unwrap()[&request.task].epoch != request.epoch {
             return Ok(Directive::Release {
@@ -404,6 +421,7 @@ impl ControlPlane for Plane {
     }
 
     async fn put_blobs(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError> {
+        self.answer()?;
         let mut kept = self.blobs.lock().unwrap();
         let digests = blobs.into_iter().map(|bytes| {
             let digest = hex::encode(Sha1::digest(&bytes));
