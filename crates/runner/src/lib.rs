@@ -16,6 +16,7 @@
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
 //! | `steps` | one file per kind of step |
 //! | `collect`, `verify`, `snapshot` | the work as git objects, and the proof that they are sound |
+//! | `hidden` | finds changes that git was made to overlook |
 //! | `diff`, `pack`, `template` | reading diffs, writing commits, filling in texts |
 //! | `baseline`, `failures`, `checks` | validators |
 
@@ -32,6 +33,7 @@ mod failures;
 mod halt;
 mod handle;
 mod held;
+mod hidden;
 mod inputs;
 mod log;
 mod options;

@@ -11,6 +11,7 @@ use crate::collect::{CollectError, Collected, InnerGit, collect};
 use crate::diff::Diff;
 use crate::environment::destroy;
 use crate::halt::Halt;
+use crate::hidden;
 use crate::place::Place;
 use crate::task::Work;
 use crate::verify::{Verified, VerifyError, verify};
@@ -151,6 +152,26 @@ pub(crate) async fn take(
             Err(VerifyError::Halt(halt)) => return Err(Err(halt)),
         }
     };
+    refuse_hidden(work, &snapshot).await?;
     work.snapshot = Some(snapshot.clone());
     Ok(snapshot)
+}
+
+/// What validators see must be what is proposed.
+async fn refuse_hidden(work: &Work, snapshot: &Snapshot) -> Result<(), Result<String, Halt>> {
+    let (layer, index) = (work.place.layer(), work.base.checkout().join(".git/index"));
+    let diff = snapshot.note.diff.clone();
+    let looked = tokio::task::spawn_blocking(move || hidden::find(&layer, &index, &diff)).await;
+    match looked.map_err(|error| Err(Halt::broken("a thread is lost", &error)))? {
+        Ok(None) => Ok(()),
+        Ok(Some(path)) => {
+            let path = crate::log::plain(path.as_bytes());
+            Err(Ok(format!(
+                "{path} is changed in the workspace, and git was made to overlook it"
+            )))
+        }
+        Err(error) => Err(Ok(format!(
+            "the workspace cannot be looked through: {error}"
+        ))),
+    }
 }

@@ -243,3 +243,38 @@ async fn a_baseline_cannot_be_written_by_the_work() {
         assert!(task.validators[0].before.is_empty());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_git_was_made_to_overlook_is_not_judged() {
+    let Some(world) = World::new() else { return };
+    world.repository(
+        "one",
+        &[("a", "a\n"), ("test.sh", "exit 1\n"), ("same", "x\n")],
+    );
+    for line in [
+        "echo b >a; git update-index --assume-unchanged test.sh; echo 'exit 0' >test.sh",
+        "echo b >a; git update-index --skip-worktree test.sh; rm test.sh",
+        "echo b >a; touch -r test.sh /tmp/t; echo 'exit 0' >test.sh; touch -r /tmp/t test.sh",
+        "echo b >a; git update-index --skip-worktree test.sh; rm test.sh; mkdir test.sh",
+    ] {
+        let (_, task) = world.run(&automation(line), "one").await;
+        assert_eq!(
+            task.status,
+            TaskStatus::Failed,
+            "{line}: {:?}",
+            task.proposal
+        );
+        let log = world.plane.log(&task, 1);
+        assert!(log.contains("test.sh is changed"), "{line}: {log}");
+    }
+    // Touched and as before is no change; neither is what the repository ignores.
+    let line = "echo b >a; touch same; chmod 644 same; printf 'x\\n' >same; mkdir .cache; echo '*' >.cache/.gitignore; echo y >.cache/y";
+    let (_, task) = world.run(&automation(line), "one").await;
+    assert_eq!(
+        task.status,
+        TaskStatus::Ready,
+        "{:?} {}",
+        task.reason,
+        world.plane.log(&task, 1)
+    );
+}
