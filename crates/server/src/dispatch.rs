@@ -7,6 +7,7 @@ mod close_change;
 mod leases;
 mod news;
 mod outbox;
+mod pace;
 mod plan_run;
 mod schedules;
 mod sequencer;
@@ -19,6 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::service::Service;
+
+pub(crate) use pace::Pace;
 
 /// The running loops.
 pub struct Dispatcher {

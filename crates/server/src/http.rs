@@ -21,8 +21,8 @@ use crate::service::{Actor, Service};
 pub use auth::Auth;
 pub(crate) use body::{Body, Params, PathText};
 pub(crate) use problem::Problem;
-pub(crate) use session::{Form, Session};
-pub(crate) use stream::stream;
+pub(crate) use session::{Form, Session, cookie, cookie_name};
+pub(crate) use stream::{Wanted, stream};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone)]

@@ -159,6 +159,8 @@ pub struct Service {
     /// Repositories to look at for news, and the wake-up for it.
     pub(crate) news: Mutex<Vec<String>>,
     pub(crate) news_wake: Notify,
+    /// When campaigns may write to the forge.
+    pub(crate) pace: Mutex<crate::dispatch::Pace>,
     /// Campaigns that may be able to advance.
     pub(crate) dirty: Mutex<std::collections::BTreeSet<CampaignId>>,
     pub(crate) dirty_wake: Notify,
@@ -187,6 +189,7 @@ impl Service {
             leaves: Notify::new(),
             news: Mutex::default(),
             news_wake: Notify::new(),
+            pace: Mutex::default(),
             dirty: Mutex::default(),
             dirty_wake: Notify::new(),
         })

@@ -3,6 +3,7 @@
 
 use engine::task::TaskCommand;
 use forge::{ForgeError, NewChange, RepoName};
+use jiff::Timestamp;
 use model::change::{ChangeRef, Proposal};
 use model::evidence::Evidence;
 use model::ids::TaskId;
@@ -22,6 +23,9 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: TaskId) ->
     if task.paused {
         return Ok(Outcome::Later(back_off(service, row)));
     }
+    if let Some(turn) = wait_for_turn(service, &task).await? {
+        return Ok(Outcome::Later(turn));
+    }
     fault::point("submit.before_forge");
     let command = match open(service, &task, proposal).await {
         Ok(change) => TaskCommand::Submit { change },
@@ -37,6 +41,17 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: TaskId) ->
     let executed = service.execute(id, &Actor::system(), None, &[command], &[row.id]).await?;
     fault::point("submit.after_commit");
     Ok(if executed.rejected.is_some() { Outcome::Finished } else { Outcome::Done })
+}
+
+/// When the campaign's pace lets this task write, if that is not now.
+async fn wait_for_turn(service: &Service, task: &Task) -> Result<Option<Timestamp>, ServiceError> {
+    let campaign = service.campaign(task.campaign).await?;
+    if campaign.rules.pace.is_none() {
+        return Ok(None);
+    }
+    let now = service.now();
+    let turn = service.pace.lock().ok().and_then(|mut pace| pace.wait(task.campaign, task.id, &campaign.rules, now));
+    Ok(turn)
 }
 
 async fn open(service: &Service, task: &Task, proposal: &Proposal) -> Result<ChangeRef, ServiceError> {
