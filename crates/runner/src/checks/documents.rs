@@ -52,7 +52,13 @@ pub(super) fn find(
         let found = own.map_or_else(|| json(&text), |check| check(path, &text));
         found
             .into_iter()
-            .map(|problem| format!("{path}: {problem}"))
+            .map(|problem| {
+                if problem.starts_with(path) {
+                    problem
+                } else {
+                    format!("{path}: {problem}")
+                }
+            })
             .collect()
     };
     let mut found = Found {
