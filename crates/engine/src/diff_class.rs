@@ -1,8 +1,8 @@
 //! Diff classes: changes of the same shape get the same class, so that one review can serve many.
 //!
 //! The shape of a patch is the list of its touched paths with the set of added and removed lines
-//! in which versions, numbers and quoted texts are replaced by a mark. Context lines, positions
-//! and repetition do not count.
+//! in which versions, numbers, quoted texts and the values of variables (`NAME=…`, `NAME: …`) are
+//! replaced by a mark. Context lines, positions and repetition do not count.
 
 use std::collections::BTreeSet;
 
@@ -52,13 +52,30 @@ fn normalise(text: &str) -> String {
         }
         word.clear();
     };
+    let mut skipping: Option<char> = None;
     for c in text.chars() {
+        match skipping {
+            // `NAME=value command`: the value is one word. `NAME: value`: it is the rest of the line.
+            Some('=') if c.is_whitespace() => {
+                skipping = None;
+                out.push(' ');
+                continue;
+            }
+            Some(_) => continue,
+            None => {}
+        }
         match quote {
             Some(open) if c == open => {
                 quote = None;
                 out.push_str("\"#\"");
             }
             Some(_) => {}
+            None if matches!(c, '=' | ':') && is_variable(&word) => {
+                out.push_str(&word);
+                out.push_str("=#");
+                word.clear();
+                skipping = Some(c);
+            }
             None if c == '"' || c == '\'' => {
                 flush(&mut word, &mut out);
                 quote = Some(c);
@@ -74,9 +91,23 @@ fn normalise(text: &str) -> String {
     out
 }
 
+/// Written as the name of an environment variable.
+fn is_variable(word: &str) -> bool {
+    word.len() > 1
+        && word.starts_with(|c: char| c.is_ascii_uppercase())
+        && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_variables_do_not_make_a_class() {
+        assert_eq!(normalise("SERVICE: svc-notify"), normalise("SERVICE: svc-quotes and more"));
+        assert_eq!(normalise("run: SERVICE=a make test"), normalise("run: SERVICE=b make test"));
+        assert_ne!(normalise("run: SERVICE=a make test"), normalise("run: SERVICE=a make lint"));
+    }
 
     fn patch(version: &str, command: &str) -> String {
         format!(
