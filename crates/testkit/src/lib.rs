@@ -1,3 +1,8 @@
-//! Real test surroundings: fleet builder, fault injector, throw-away PostgreSQL.
+//! Real test surroundings: fleet builder, a server to kill, chaos, throw-away PostgreSQL.
 
+pub mod api;
+pub mod chaos;
+pub mod fleet;
+mod objects;
 pub mod postgres;
+pub mod server;
