@@ -28,6 +28,8 @@ pub(crate) struct Talk {
 impl Talk {
     /// Reports, and gives the task as it now stands. A release is [`Halt::Released`].
     pub(crate) async fn report(&mut self, reports: Vec<Report>) -> Result<Task, Halt> {
+        let (before, after) = fault_points(&reports);
+        before.map(fault::point);
         let request = ReportRequest {
             runner: self.runner.clone(),
             task: self.task,
@@ -37,8 +39,14 @@ impl Talk {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.control.report(request.clone()).await {
-                Ok(Directive::Continue { task }) => return Ok(*task),
-                Ok(Directive::Release { cause }) => return Err(Halt::Released(cause)),
+                Ok(Directive::Continue { task }) => {
+                    after.map(fault::point);
+                    return Ok(*task);
+                }
+                Ok(Directive::Release { cause }) => {
+                    after.map(fault::point);
+                    return Err(Halt::Released(cause));
+                }
                 Err(error) => self.bear(&error, &mut pause).await?,
             }
         }
@@ -107,5 +115,18 @@ impl Talk {
                 }
             }
         }
+    }
+}
+
+/// The fault points around a message: a proposal, or the end of a step.
+fn fault_points(reports: &[Report]) -> (Option<&'static str>, Option<&'static str>) {
+    let proposes = |report: &Report| matches!(report, Report::Proposed { .. });
+    let ends_step = |report: &Report| matches!(report, Report::StepFinished { .. });
+    if reports.iter().any(proposes) {
+        (Some("propose.before_report"), Some("propose.after_report"))
+    } else if reports.iter().any(ends_step) {
+        (Some("step.before_report"), Some("step.after_report"))
+    } else {
+        (None, None)
     }
 }

@@ -119,6 +119,7 @@ async fn prepare(
         base = taking => base?,
         () = stop.stopped() => return Err(stop.now().unwrap_or(Halt::Shutdown)),
     };
+    fault::point("prepare.base_ready");
     let place = Place::take(&shared.options.state_dir, assignment)
         .map_err(|error| Halt::broken("cannot make the folders of the task", &error))?;
     let place = place.ok_or_else(|| {
@@ -137,7 +138,10 @@ async fn prepare(
     };
     let name = assignment.task.id.to_string();
     match recipe.make(name, place.layer(), place.outputs()).await {
-        Ok(environment) => Ok((base, place, recipe, environment)),
+        Ok(environment) => {
+            fault::point("prepare.environment_ready");
+            Ok((base, place, recipe, environment))
+        }
         Err(halt) => {
             let _ = place.remove();
             Err(halt)
