@@ -36,9 +36,16 @@ impl Dispatcher {
     pub fn start(service: &Arc<Service>, sole: bool) -> Self {
         let stop = CancellationToken::new();
         let run = |stop: &CancellationToken| (Arc::clone(service), stop.clone());
-        let (a, b, c, d, e, f) = (run(&stop), run(&stop), run(&stop), run(&stop), run(&stop), run(&stop));
+        let (a, b, c, d, e, f) = (
+            run(&stop),
+            run(&stop),
+            run(&stop),
+            run(&stop),
+            run(&stop),
+            run(&stop),
+        );
         let loops = vec![
-            tokio::spawn(outbox::run(a.0, a.1)),
+            tokio::spawn(outbox::run(a.0, a.1, sole)),
             tokio::spawn(leases::run(b.0, b.1, sole)),
             tokio::spawn(advance::run(c.0, c.1)),
             tokio::spawn(schedules::run(d.0, d.1)),

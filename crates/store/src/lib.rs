@@ -108,6 +108,10 @@ pub trait Store: Send + Sync + 'static {
     /// is done already is left alone.
     async fn defer_effect(&self, id: model::EffectId, due_at: Timestamp) -> Result<(), StoreError>;
 
+    /// Clears every lease on effects: for a process that knows that no other one uses this store,
+    /// so that whoever holds one is dead.
+    async fn free_effects(&self) -> Result<(), StoreError>;
+
     /// Number of outbox rows that are due at `now` and not done, leased ones included.
     async fn pending_effects(&self, now: Timestamp) -> Result<u64, StoreError>;
 

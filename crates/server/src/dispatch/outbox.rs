@@ -30,7 +30,12 @@ pub(super) enum Outcome {
     Later(Timestamp),
 }
 
-pub(super) async fn run(service: Arc<Service>, stop: CancellationToken) {
+/// Carries out effects until it is stopped. `sole` says that no other process uses this store:
+/// effects that a dead one held are free at once.
+pub(super) async fn run(service: Arc<Service>, stop: CancellationToken, sole: bool) {
+    if sole && let Err(error) = service.store.free_effects().await {
+        tracing::error!(%error, "effects that the last process held could not be freed: they wait for their leases");
+    }
     let mut working: JoinSet<String> = JoinSet::new();
     let mut lanes: HashSet<String> = HashSet::new();
     let owner = format!("outbox-{}", std::process::id());
@@ -86,18 +91,26 @@ async fn carry_out(service: Arc<Service>, row: OutboxRow) -> String {
         Effect::SubmitChange { task } => submit_change::carry_out(&service, &row, *task).await,
         Effect::Wake { task, .. } => wake::carry_out(&service, &row, *task).await,
         Effect::CloseChange { task } => close_change::carry_out(&service, &row, *task).await,
-        Effect::CloseCampaign { campaign } => close_campaign::carry_out(&service, &row, *campaign).await,
+        Effect::CloseCampaign { campaign } => {
+            close_campaign::carry_out(&service, &row, *campaign).await
+        }
     };
     let settled = match outcome {
         Ok(Outcome::Done) => Ok(()),
         Ok(Outcome::Finished) => {
-            let commit = store::Commit { done: vec![row.id], ..store::Commit::default() };
+            let commit = store::Commit {
+                done: vec![row.id],
+                ..store::Commit::default()
+            };
             service.store.commit(commit).await.map(|_| ())
         }
         Ok(Outcome::Later(due)) => service.store.defer_effect(row.id, due).await,
         Err(error) => {
             tracing::error!(effect = ?row.effect, attempts = row.attempts, %error, "an effect failed and is tried again");
-            service.store.defer_effect(row.id, back_off(&service, &row)).await
+            service
+                .store
+                .defer_effect(row.id, back_off(&service, &row))
+                .await
         }
     };
     if let Err(error) = settled {
@@ -110,5 +123,8 @@ async fn carry_out(service: Arc<Service>, row: OutboxRow) -> String {
 pub(super) fn back_off(service: &Service, row: &OutboxRow) -> Timestamp {
     let salt = u64::from_be_bytes(row.id.uuid().as_bytes()[..8].try_into().unwrap_or([0; 8]));
     let pause = engine::retry::pause(Duration::from_secs(1), row.attempts + 1, salt);
-    service.now().checked_add(pause).unwrap_or_else(|_| service.now())
+    service
+        .now()
+        .checked_add(pause)
+        .unwrap_or_else(|_| service.now())
 }

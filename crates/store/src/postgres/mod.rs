@@ -220,6 +220,12 @@ impl Store for PostgresStore {
         Ok(())
     }
 
+    async fn free_effects(&self) -> Result<(), StoreError> {
+        outbox::free(&self.client().await?).await?;
+        self.wake.ring();
+        Ok(())
+    }
+
     async fn pending_effects(&self, now: Timestamp) -> Result<u64, StoreError> {
         Ok(outbox::pending(&self.client().await?, now).await?)
     }

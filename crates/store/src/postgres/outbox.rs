@@ -34,6 +34,9 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
 const PLAN: &str = "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off";
 const TAKE: &str = "UPDATE outbox SET owner = $2, lease_until = $3 WHERE id = $1";
 
+const FREE: &str =
+    "UPDATE outbox SET owner = NULL, lease_until = NULL WHERE lease_until IS NOT NULL";
+
 /// Leases what is due, see [`crate::Store::due_effects`].
 pub(super) async fn due(
     transaction: &Transaction<'_>,
@@ -91,6 +94,11 @@ pub(super) async fn defer(
     execute(client, sql, &[Value::id(&id), due_at.into()])
         .await
         .map(drop)
+}
+
+/// Clears all leases.
+pub(super) async fn free(client: &impl GenericClient) -> Result<(), Fault> {
+    execute(client, FREE, &[]).await.map(drop)
 }
 
 /// Number of effects that are due and not done.

@@ -193,6 +193,12 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn free_effects(&self) -> Result<(), StoreError> {
+        self.writer.run(outbox::free).await?;
+        self.wake.ring();
+        Ok(())
+    }
+
     async fn pending_effects(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.readers
             .run(move |connection| outbox::pending(connection, now))

@@ -26,6 +26,9 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+const FREE: &str =
+    "UPDATE outbox SET owner = NULL, lease_until = NULL WHERE lease_until IS NOT NULL";
+
 /// Leases what is due, see [`crate::Store::due_effects`].
 pub(super) fn due(
     connection: &Connection,
@@ -77,6 +80,11 @@ pub(super) fn defer(connection: &Connection, id: EffectId, due_at: Timestamp) ->
     let sql = "UPDATE outbox SET due_at = ?2, attempts = attempts + 1, owner = NULL, lease_until = NULL \
                WHERE id = ?1";
     execute(connection, sql, &[Value::id(&id), due_at.into()]).map(drop)
+}
+
+/// Clears all leases.
+pub(super) fn free(connection: &Connection) -> Result<(), Fault> {
+    execute(connection, FREE, &[]).map(drop)
 }
 
 /// Number of effects that are due and not done.

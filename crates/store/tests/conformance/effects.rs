@@ -186,3 +186,21 @@ pub(crate) async fn an_effect_is_added_once(place: Place) {
     let (rows, _) = due(&*store, 20).await;
     assert_eq!(rows, [effect("a", "lane", at(0))]);
 }
+
+pub(crate) async fn freed_effects_are_handed_out_again_at_once(place: Place) {
+    let store = place.open().await;
+    put(
+        &*store,
+        vec![effect("a1", "a", at(1)), effect("b1", "b", at(1))],
+    )
+    .await;
+    assert!(named(&due(&*store, 5).await.0, &["a1", "b1"]));
+    assert!(named(&due(&*store, 6).await.0, &[]), "both are held");
+    store.free_effects().await.unwrap();
+    let (rows, _) = due(&*store, 6).await;
+    assert!(named(&rows, &["a1", "b1"]));
+    assert!(
+        rows.iter().all(|row| row.attempts == 0),
+        "being freed is no attempt"
+    );
+}

@@ -64,6 +64,7 @@ suite! {
         a_release_fences_the_old_owner;
     effects:
         a_lane_hands_out_one_effect_at_a_time,
+        freed_effects_are_handed_out_again_at_once,
         a_timer_holds_its_lane_up_only_when_it_is_due,
         an_effect_put_off_keeps_its_place,
         an_effect_is_leased_to_one_owner,
