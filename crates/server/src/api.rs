@@ -37,5 +37,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(inventory::routes())
         .merge(ledger::routes())
         .fallback(|| async { Problem::not_found("there is no such path in this API") })
-        .method_not_allowed_fallback(|| async { Problem::new(405, "malformed", "this path does not take that method") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(405, "malformed", "this path does not take that method")
+        })
 }

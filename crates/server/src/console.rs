@@ -50,7 +50,10 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/campaigns/{id}", get(board::show))
         .route("/campaigns/{id}/confirm/{act}", get(confirm::campaign))
         .route("/campaigns/{id}/act/{act}", post(actions::campaign))
-        .route("/campaigns/{id}/classes/{class}", get(class::show).post(class::act))
+        .route(
+            "/campaigns/{id}/classes/{class}",
+            get(class::show).post(class::act),
+        )
         .route("/tasks", get(tasks::show))
         .route("/tasks/{id}", get(task::show))
         .route("/tasks/{id}/lines", get(task::lines))
@@ -58,16 +61,25 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/tasks/{id}/act/{act}", post(actions::task))
         .route("/automations", get(automations::list))
         .route("/automations/{name}", get(automations::one))
-        .route("/automations/{name}/confirm/start", get(confirm::automation))
+        .route(
+            "/automations/{name}/confirm/start",
+            get(confirm::automation),
+        )
         .route("/automations/{name}/act/{act}", post(actions::automation))
         .route("/runs/{id}", get(automations::run))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::one))
         .route("/events/{id}/replay", post(actions::replay))
-        .route("/repositories", get(repositories::list).post(actions::import))
+        .route(
+            "/repositories",
+            get(repositories::list).post(actions::import),
+        )
         .route("/repositories/{*name}", get(repositories::one))
         .route("/ledger", get(ledger::show))
-        .route("/ledger/verify", post(ledger::verify))
+        .route(
+            "/ledger/verify",
+            post(ledger::verify).get(async || Page::go("/ledger")),
+        )
         .route("/stream", get(signed_in_stream))
         .route("/login", get(sign_in::sign_in))
         .route("/logout", post(sign_in::sign_out))

@@ -52,7 +52,16 @@ impl AppState {
         let inventory = Arc::new(Inventory::new(&service));
         let started_at = service.now();
         let stop = CancellationToken::new();
-        Self { service, auth, version, started_at, isolation: None, port, stop, inventory }
+        Self {
+            service,
+            auth,
+            version,
+            started_at,
+            isolation: None,
+            port,
+            stop,
+            inventory,
+        }
     }
 
     /// The person on whose behalf requests act.
@@ -64,8 +73,8 @@ impl AppState {
 
 /// Everything that is served.
 pub fn router(state: AppState) -> Router {
-    let api = crate::api::routes()
-        .layer(middleware::from_fn_with_state(state.clone(), guard::bearer));
+    let api =
+        crate::api::routes().layer(middleware::from_fn_with_state(state.clone(), guard::bearer));
     Router::new()
         .nest("/api/v1", api)
         .merge(git::routes(&state))

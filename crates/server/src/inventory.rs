@@ -30,11 +30,17 @@ struct Kept {
 
 impl Inventory {
     pub(crate) fn new(service: &Service) -> Self {
-        Self { kept: Mutex::default(), updates: Mutex::new(service.updates()) }
+        Self {
+            kept: Mutex::default(),
+            updates: Mutex::new(service.updates()),
+        }
     }
 
     /// All repositories by name, their `files` left out.
-    pub(crate) async fn repositories(&self, service: &Service) -> Result<Arc<Vec<Repository>>, ServiceError> {
+    pub(crate) async fn repositories(
+        &self,
+        service: &Service,
+    ) -> Result<Arc<Vec<Repository>>, ServiceError> {
         if let Some(found) = self.fresh() {
             return Ok(found);
         }
@@ -46,7 +52,12 @@ impl Inventory {
         let repositories = Arc::new(all);
         if let Ok(mut kept) = self.kept.lock() {
             let took = started.elapsed();
-            *kept = Some(Kept { repositories: Arc::clone(&repositories), read_at: Instant::now(), took, stale: false });
+            *kept = Some(Kept {
+                repositories: Arc::clone(&repositories),
+                read_at: Instant::now(),
+                took,
+                stale: false,
+            });
         }
         Ok(repositories)
     }
@@ -57,13 +68,19 @@ impl Inventory {
         let kept = kept.as_mut()?;
         kept.stale |= written;
         let age = kept.read_at.elapsed();
-        let good = if kept.stale { age < kept.took * 5 } else { age < LONGEST };
+        let good = if kept.stale {
+            age < kept.took * 5
+        } else {
+            age < LONGEST
+        };
         good.then(|| Arc::clone(&kept.repositories))
     }
 
     /// Whether definitions were written since the last call.
     fn written(&self) -> bool {
-        let Ok(mut updates) = self.updates.lock() else { return true };
+        let Ok(mut updates) = self.updates.lock() else {
+            return true;
+        };
         let mut written = false;
         loop {
             match updates.try_recv() {

@@ -8,7 +8,11 @@ use crate::error::ServiceError;
 use crate::service::Service;
 
 /// Lines of one attempt at a step: from its blob, or the live tail while it runs.
-pub(crate) async fn step_log(service: &Service, task: &Task, step: &StepRecord) -> Result<Vec<LogLine>, ServiceError> {
+pub(crate) async fn step_log(
+    service: &Service,
+    task: &Task,
+    step: &StepRecord,
+) -> Result<Vec<LogLine>, ServiceError> {
     if let Some(digest) = &step.log {
         return kept_log(service, digest, step.index).await;
     }
@@ -16,13 +20,23 @@ pub(crate) async fn step_log(service: &Service, task: &Task, step: &StepRecord) 
         return Ok(Vec::new());
     }
     let (lines, _) = service.logs().since(task.id, 0);
-    Ok(lines.into_iter().filter(|line| line.step == step.index).collect())
+    Ok(lines
+        .into_iter()
+        .filter(|line| line.step == step.index)
+        .collect())
 }
 
 /// A log that is kept as a blob.
-pub(crate) async fn kept_log(service: &Service, digest: &str, step: u32) -> Result<Vec<LogLine>, ServiceError> {
+pub(crate) async fn kept_log(
+    service: &Service,
+    digest: &str,
+    step: u32,
+) -> Result<Vec<LogLine>, ServiceError> {
     let bytes = service.blob(digest).await?;
-    Ok(String::from_utf8_lossy(&bytes).lines().map(|line| parse(line, step)).collect())
+    Ok(String::from_utf8_lossy(&bytes)
+        .lines()
+        .map(|line| parse(line, step))
+        .collect())
 }
 
 /// A kept line: milliseconds, stream, text. Anything else is shown as a note.
@@ -36,8 +50,18 @@ fn parse(line: &str, step: u32) -> LogLine {
         _ => None,
     };
     match (at_ms, stream, parts.next()) {
-        (Some(at_ms), Some(stream), Some(text)) => LogLine { step, at_ms, stream, text: text.to_owned() },
-        _ => LogLine { step, at_ms: 0, stream: LogStream::Note, text: line.to_owned() },
+        (Some(at_ms), Some(stream), Some(text)) => LogLine {
+            step,
+            at_ms,
+            stream,
+            text: text.to_owned(),
+        },
+        _ => LogLine {
+            step,
+            at_ms: 0,
+            stream: LogStream::Note,
+            text: line.to_owned(),
+        },
     }
 }
 
@@ -101,7 +125,9 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
 /// Length of the colour sequence at the beginning of the text.
 fn colour(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
-    let end = parameters.bytes().position(|byte| !matches!(byte, b'0'..=b'9' | b';' | b':'))?;
+    let end = parameters
+        .bytes()
+        .position(|byte| !matches!(byte, b'0'..=b'9' | b';' | b':'))?;
     (end <= 32 && parameters.as_bytes()[end] == b'm').then_some(end + 3)
 }
 
@@ -136,13 +162,26 @@ mod tests {
 
     #[test]
     fn text_for_terminals_keeps_colours_only() {
-        let line = LogLine { step: 0, at_ms: 7, stream: LogStream::Err, text: "\u{1b}[32mok\u{1b}[0m\u{1b}]0;x\u{7}".into() };
+        let line = LogLine {
+            step: 0,
+            at_ms: 7,
+            stream: LogStream::Err,
+            text: "\u{1b}[32mok\u{1b}[0m\u{1b}]0;x\u{7}".into(),
+        };
         assert_eq!(as_text(&line), "7 err \u{1b}[32mok\u{1b}[0m␛]0;x␇\n");
     }
 
     #[test]
     fn kept_lines_are_read_back() {
-        assert_eq!(parse("12 out  two spaces", 3), LogLine { step: 3, at_ms: 12, stream: LogStream::Out, text: " two spaces".into() });
+        assert_eq!(
+            parse("12 out  two spaces", 3),
+            LogLine {
+                step: 3,
+                at_ms: 12,
+                stream: LogStream::Out,
+                text: " two spaces".into()
+            }
+        );
         assert_eq!(parse("garbage", 0).stream, LogStream::Note);
     }
 }

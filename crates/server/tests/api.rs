@@ -16,16 +16,31 @@ const FILES: &[(&str, &str)] = &[("README", "hello\n"), ("src/main.sh", "true\n"
 async fn an_event_becomes_a_merged_change_by_http_alone() {
     let bench = Bench::new(PORT).await;
     bench.repository("app", FILES).await;
-    let applied = bench.post("/automations", json!({"source": AUTOMATION, "file": "a.yaml"})).await;
-    assert_eq!(applied.json(), json!({"name": "licence-header", "version": 1, "changed": true}));
-    let preview = bench.post("/preview", json!({"source": AUTOMATION, "file": "a.yaml"})).await.json();
+    let applied = bench
+        .post(
+            "/automations",
+            json!({"source": AUTOMATION, "file": "a.yaml"}),
+        )
+        .await;
+    assert_eq!(
+        applied.json(),
+        json!({"name": "licence-header", "version": 1, "changed": true})
+    );
+    let preview = bench
+        .post("/preview", json!({"source": AUTOMATION, "file": "a.yaml"}))
+        .await
+        .json();
     assert_eq!(preview["targets"][0][0]["repository"], "app");
 
     let event = json!({"source": "test", "type": "push", "subject": {"repository": "app", "branch": "main"},
         "dedupe_key": "1", "actor": "person:ada", "data": {}});
     let tested = bench.post("/events/test", event.clone()).await.json();
     assert_eq!(tested["fires"], json!(["licence-header"]));
-    assert_eq!(bench.get("/events?type=push").await.json()["items"], json!([]), "a test writes nothing");
+    assert_eq!(
+        bench.get("/events?type=push").await.json()["items"],
+        json!([]),
+        "a test writes nothing"
+    );
     let admitted = bench.post("/events", event.clone()).await.json();
     assert_eq!(admitted["runs"].as_array().unwrap().len(), 1);
     assert_eq!(bench.post("/events", event).await.json()["duplicate"], true);
@@ -40,29 +55,70 @@ async fn an_event_becomes_a_merged_change_by_http_alone() {
     assert_eq!(one["task"]["id"], id, "a repository names its newest task");
     assert_eq!(one["facts"][0]["fact"]["is"], "created");
     let prefix = &id[..12];
-    assert_eq!(bench.get(&format!("/tasks/{prefix}")).await.json()["task"]["id"], id);
-    assert!(bench.get(&format!("/tasks/{id}/diff")).await.text.contains("+Apache-2.0"));
+    assert_eq!(
+        bench.get(&format!("/tasks/{prefix}")).await.json()["task"]["id"],
+        id
+    );
+    assert!(
+        bench
+            .get(&format!("/tasks/{id}/diff"))
+            .await
+            .text
+            .contains("+Apache-2.0")
+    );
     let log = bench.get(&format!("/tasks/{id}/log?step=0")).await.text;
-    assert!(log.contains("12 out looking at 3 files") && log.contains("␛[2Jnot cleared"), "{log}");
+    assert!(
+        log.contains("12 out looking at 3 files") && log.contains("␛[2Jnot cleared"),
+        "{log}"
+    );
     let evidence = bench.get(&format!("/tasks/{id}/evidence")).await.json();
     assert_eq!(evidence["validators"][0]["before"], json!(["old trouble"]));
     let report = bench.get("/report?campaign=licence-header").await.json();
-    assert_eq!(report, json!({"columns": ["target", "status", "files"], "rows": [["app", "in_review", 3]]}));
-    assert_eq!(bench.get("/report?campaign=licence-header&format=csv").await.text, "target,status,files\r\napp,in_review,3\r\n");
+    assert_eq!(
+        report,
+        json!({"columns": ["target", "status", "files"], "rows": [["app", "in_review", 3]]})
+    );
+    assert_eq!(
+        bench
+            .get("/report?campaign=licence-header&format=csv")
+            .await
+            .text,
+        "target,status,files\r\napp,in_review,3\r\n"
+    );
 
-    bench.post(&format!("/tasks/{id}/comment"), json!({"text": "looks good"})).await;
-    let reviewed = bench.post(&format!("/tasks/{id}/review"), json!({"verdict": "approved"})).await;
+    bench
+        .post(
+            &format!("/tasks/{id}/comment"),
+            json!({"text": "looks good"}),
+        )
+        .await;
+    let reviewed = bench
+        .post(
+            &format!("/tasks/{id}/review"),
+            json!({"verdict": "approved"}),
+        )
+        .await;
     assert_eq!(reviewed.status, StatusCode::OK, "{}", reviewed.text);
     let change = bench.get(&format!("/tasks/{id}/change")).await.json();
     assert_eq!(change["mergeable"]["result"], "yes");
     assert_eq!(change["change"]["comments"][0]["text"], "looks good");
-    let merged = bench.post(&format!("/tasks/{id}/merge"), json!({"method": "squash"})).await.json();
+    let merged = bench
+        .post(&format!("/tasks/{id}/merge"), json!({"method": "squash"}))
+        .await
+        .json();
     assert_eq!(merged["status"], "merged");
 
     let campaign = bench.get("/campaigns/licence-header").await.json();
     assert_eq!(campaign["counts"]["merged"], 1);
     let status = bench.get("/status").await.json();
-    assert_eq!((&status["repositories"], &status["automations"], &status["inbox"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(
+        (
+            &status["repositories"],
+            &status["automations"],
+            &status["inbox"]
+        ),
+        (&json!(1), &json!(1), &json!(0))
+    );
     let verified = bench.post("/ledger/verify", json!({})).await.json();
     assert_eq!(verified["verified"], true, "{verified}");
     let entries = bench.get("/ledger/entries?from=0&limit=2").await.json();
@@ -77,7 +133,9 @@ async fn one_review_serves_a_whole_class() {
         bench.repository(name, FILES).await;
     }
     bench.apply(AUTOMATION).await;
-    bench.post("/automations/licence-header/start", json!({"key": "1"})).await;
+    bench
+        .post("/automations/licence-header/start", json!({"key": "1"}))
+        .await;
     let mut done = 0;
     while done < 2 {
         for one in bench.claimed(2).await {
@@ -88,10 +146,38 @@ async fn one_review_serves_a_whole_class() {
     let campaign = bench.get("/campaigns/licence-header").await.json();
     let class = campaign["classes"][0]["class"].as_str().unwrap();
     assert_eq!(campaign["classes"][0]["open"], 2);
-    let results = bench.post(&format!("/campaigns/licence-header/classes/{class}/approve"), json!({})).await.json();
-    assert_eq!(results["results"].as_array().unwrap().iter().filter(|one| one["done"] == true).count(), 2, "{results}");
-    let results = bench.post(&format!("/campaigns/licence-header/classes/{class}/merge"), json!({"method": "rebase"})).await.json();
-    assert!(results["results"].as_array().unwrap().iter().all(|one| one["done"] == true), "{results}");
+    let results = bench
+        .post(
+            &format!("/campaigns/licence-header/classes/{class}/approve"),
+            json!({}),
+        )
+        .await
+        .json();
+    assert_eq!(
+        results["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["done"] == true)
+            .count(),
+        2,
+        "{results}"
+    );
+    let results = bench
+        .post(
+            &format!("/campaigns/licence-header/classes/{class}/merge"),
+            json!({"method": "rebase"}),
+        )
+        .await
+        .json();
+    assert!(
+        results["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["done"] == true),
+        "{results}"
+    );
     let counts = bench.get("/campaigns/licence-header").await.json();
     assert_eq!(counts["counts"]["merged"], 2);
 }
@@ -100,20 +186,38 @@ async fn one_review_serves_a_whole_class() {
 async fn without_the_token_nothing_is_told_and_other_hosts_are_refused() {
     let bench = Bench::new(PORT).await;
     let ask = |host: &str, token: Option<&str>| {
-        let mut request = axum::http::Request::builder().uri("/api/v1/status").header("host", host);
+        let mut request = axum::http::Request::builder()
+            .uri("/api/v1/status")
+            .header("host", host);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         request.body(Body::empty()).unwrap()
     };
     let ours = format!("localhost:{PORT}");
-    assert_eq!(bench.send(ask(&ours, None)).await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(bench.send(ask(&ours, Some("wrong"))).await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(bench.send(ask(&ours, Some(TOKEN))).await.status, StatusCode::OK);
-    let elsewhere = bench.send(ask(&format!("evil.example:{PORT}"), Some(TOKEN))).await;
+    assert_eq!(
+        bench.send(ask(&ours, None)).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        bench.send(ask(&ours, Some("wrong"))).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        bench.send(ask(&ours, Some(TOKEN))).await.status,
+        StatusCode::OK
+    );
+    let elsewhere = bench
+        .send(ask(&format!("evil.example:{PORT}"), Some(TOKEN)))
+        .await;
     assert_eq!(elsewhere.status, StatusCode::FORBIDDEN);
     assert_eq!(elsewhere.json()["code"], "wrong_host");
-    assert!(elsewhere.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert!(
+        elsewhere.headers["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .starts_with("default-src 'none'")
+    );
 }
 
 #[tokio::test]
@@ -130,25 +234,45 @@ async fn problems_are_rfc_9457_and_definition_errors_name_their_line() {
     let bad = bench.post("/automations", bad).await;
     assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
     let problem = bad.json();
-    assert_eq!((&problem["code"], &problem["file"], &problem["line"]), (&json!("definition"), &json!("x.yaml"), &json!(3)));
-    assert!(problem["hint"].as_str().unwrap().contains("command"), "{problem}");
-    assert_eq!(bench.post("/events", json!({"nonsense": 1})).await.status, StatusCode::BAD_REQUEST);
-    assert_eq!(bench.get("/tasks?status=nonsense").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        (&problem["code"], &problem["file"], &problem["line"]),
+        (&json!("definition"), &json!("x.yaml"), &json!(3))
+    );
+    assert!(
+        problem["hint"].as_str().unwrap().contains("command"),
+        "{problem}"
+    );
+    assert_eq!(
+        bench.post("/events", json!({"nonsense": 1})).await.status,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        bench.get("/tasks?status=nonsense").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
     assert_eq!(bench.get("/nowhere").await.json()["code"], "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_tells_what_changes() {
     let bench = Bench::new(PORT).await;
-    let request = Bench::request("GET", "/api/v1/stream").header("authorization", format!("Bearer {TOKEN}"));
-    let response = bench.app.clone().call(request.body(Body::empty()).unwrap()).await.unwrap();
+    let request =
+        Bench::request("GET", "/api/v1/stream").header("authorization", format!("Bearer {TOKEN}"));
+    let response = bench
+        .app
+        .clone()
+        .call(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     let mut body = response.into_body();
     let mut text = String::new();
     let event = json!({"source": "test", "type": "push", "dedupe_key": "1", "actor": "person:ada"});
     let mut sent = false;
     while !text.contains("\"changed\":\"event\"") {
         let frame = tokio::time::timeout(std::time::Duration::from_secs(10), body.frame()).await;
-        text.push_str(&String::from_utf8_lossy(&frame.unwrap().unwrap().unwrap().into_data().unwrap()));
+        text.push_str(&String::from_utf8_lossy(
+            &frame.unwrap().unwrap().unwrap().into_data().unwrap(),
+        ));
         if !sent && text.contains("event: ready") {
             bench.post("/events", event.clone()).await;
             sent = true;
@@ -170,7 +294,15 @@ async fn git_clones_freely_and_pushes_with_the_token() {
     tokio::spawn(async move { axum::serve(listener, app).await });
     let dir = bench.dir.path().to_owned();
     let pushed = tokio::task::spawn_blocking(move || {
-        git(&dir, &["clone", "-q", &format!("http://127.0.0.1:{port}/git/app.git"), "clone"]);
+        git(
+            &dir,
+            &[
+                "clone",
+                "-q",
+                &format!("http://127.0.0.1:{port}/git/app.git"),
+                "clone",
+            ],
+        );
         let clone = dir.join("clone");
         std::fs::write(clone.join("NEW"), "x\n").unwrap();
         git(&clone, &["add", "."]);
@@ -181,8 +313,19 @@ async fn git_clones_freely_and_pushes_with_the_token() {
             .args(["push", "-q", "origin", "main"])
             .output()
             .unwrap();
-        assert!(!refused.status.success(), "a push without the token is refused");
-        git(&clone, &["push", "-q", &format!("http://any:{TOKEN}@127.0.0.1:{port}/git/app.git"), "main"]);
+        assert!(
+            !refused.status.success(),
+            "a push without the token is refused"
+        );
+        git(
+            &clone,
+            &[
+                "push",
+                "-q",
+                &format!("http://any:{TOKEN}@127.0.0.1:{port}/git/app.git"),
+                "main",
+            ],
+        );
         git(&clone, &["rev-parse", "HEAD"])
     })
     .await

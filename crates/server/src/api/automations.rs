@@ -21,21 +21,35 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/automations", get(list).post(apply))
         .route("/automations/{name}", get(one))
         .route("/automations/{name}/start", post(start))
-        .route("/automations/{name}/enable", post(|state, name| enable(state, name, true)))
-        .route("/automations/{name}/disable", post(|state, name| enable(state, name, false)))
+        .route(
+            "/automations/{name}/enable",
+            post(|state, name| enable(state, name, true)),
+        )
+        .route(
+            "/automations/{name}/disable",
+            post(|state, name| enable(state, name, false)),
+        )
         .route("/preview", post(preview))
         .route("/runs", get(runs))
         .route("/runs/{id}", get(run))
 }
 
-async fn list(State(state): State<AppState>, Params(paging): Params<Paging>) -> Answer<Items<Automation>> {
+async fn list(
+    State(state): State<AppState>,
+    Params(paging): Params<Paging>,
+) -> Answer<Items<Automation>> {
     let all = state.service.automations().await?;
     Ok(Json(Items::of(paging.cut(&all), all.len() as u64)))
 }
 
-async fn one(State(state): State<AppState>, PathText(name): PathText<String>) -> Answer<Automation> {
+async fn one(
+    State(state): State<AppState>,
+    PathText(name): PathText<String>,
+) -> Answer<Automation> {
     let found = state.service.automation(&name).await?;
-    Ok(Json(found.ok_or_else(|| ServiceError::not_found("automation", &name))?))
+    Ok(Json(found.ok_or_else(|| {
+        ServiceError::not_found("automation", &name)
+    })?))
 }
 
 #[derive(Deserialize)]
@@ -54,7 +68,12 @@ fn unnamed() -> String {
 
 async fn apply(State(state): State<AppState>, Body(body): Body<Source>) -> Answer<Applied> {
     let person = state.person();
-    Ok(Json(state.service.apply_automation(&body.source, &body.file, body.files, &person).await?))
+    Ok(Json(
+        state
+            .service
+            .apply_automation(&body.source, &body.file, body.files, &person)
+            .await?,
+    ))
 }
 
 async fn preview(State(state): State<AppState>, Body(body): Body<Source>) -> Answer<Preview> {
@@ -75,7 +94,12 @@ async fn start(
     Body(body): Body<Start>,
 ) -> Answer<Admitted> {
     let person = state.person();
-    Ok(Json(state.service.start_automation(&name, &body.key, body.repository, &person).await?))
+    Ok(Json(
+        state
+            .service
+            .start_automation(&name, &body.key, body.repository, &person)
+            .await?,
+    ))
 }
 
 async fn enable(
@@ -83,7 +107,10 @@ async fn enable(
     PathText(name): PathText<String>,
     enabled: bool,
 ) -> Answer<Automation> {
-    state.service.enable_automation(&name, enabled, &state.person()).await?;
+    state
+        .service
+        .enable_automation(&name, enabled, &state.person())
+        .await?;
     one(State(state), PathText(name)).await
 }
 
@@ -97,11 +124,17 @@ async fn runs(
     Params(wanted): Params<Wanted>,
     Params(paging): Params<Paging>,
 ) -> Answer<Items<RunRow>> {
-    let rows = state.service.store().runs(wanted.automation.as_deref(), paging.page()).await?;
+    let rows = state
+        .service
+        .store()
+        .runs(wanted.automation.as_deref(), paging.page())
+        .await?;
     Ok(Json(Items::new(rows)))
 }
 
 async fn run(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Run> {
-    let id: RunId = id.parse().map_err(|_| Problem::not_found(format!("there is no run `{id}`")))?;
+    let id: RunId = id
+        .parse()
+        .map_err(|_| Problem::not_found(format!("there is no run `{id}`")))?;
     Ok(Json(state.service.run(id).await?))
 }

@@ -34,7 +34,11 @@ async fn list(
     Params(paging): Params<Paging>,
 ) -> Answer<Items<CampaignRow>> {
     let open = wanted.open.as_deref().is_some_and(is_yes);
-    let rows = state.service.store().campaigns(wanted.automation.as_deref(), open, paging.page()).await?;
+    let rows = state
+        .service
+        .store()
+        .campaigns(wanted.automation.as_deref(), open, paging.page())
+        .await?;
     Ok(Json(Items::new(rows)))
 }
 
@@ -71,7 +75,12 @@ async fn one(State(state): State<AppState>, PathText(id): PathText<String>) -> A
     let id = service.find_campaign(&id).await?;
     let campaign = service.campaign(id).await?;
     let classes = service.store().diff_classes(id).await?.into_iter();
-    let classes = classes.map(|row| Class { class: row.class, count: row.count, open: row.open, sample: row.sample });
+    let classes = classes.map(|row| Class {
+        class: row.class,
+        count: row.count,
+        open: row.open,
+        sample: row.sample,
+    });
     let (wall_ms, changes) = service.store().campaign_spend(id).await?;
     Ok(Json(Whole {
         campaign,
@@ -84,17 +93,23 @@ async fn one(State(state): State<AppState>, PathText(id): PathText<String>) -> A
 
 async fn pause(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Campaign> {
     let id = state.service.find_campaign(&id).await?;
-    Ok(Json(state.service.pause_campaign(id, &state.person()).await?))
+    Ok(Json(
+        state.service.pause_campaign(id, &state.person()).await?,
+    ))
 }
 
 async fn resume(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Campaign> {
     let id = state.service.find_campaign(&id).await?;
-    Ok(Json(state.service.resume_campaign(id, &state.person()).await?))
+    Ok(Json(
+        state.service.resume_campaign(id, &state.person()).await?,
+    ))
 }
 
 async fn close(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Campaign> {
     let id = state.service.find_campaign(&id).await?;
-    Ok(Json(state.service.close_campaign(id, &state.person()).await?))
+    Ok(Json(
+        state.service.close_campaign(id, &state.person()).await?,
+    ))
 }
 
 #[derive(Serialize)]
@@ -104,5 +119,7 @@ struct Retried {
 
 async fn retry(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Retried> {
     let id = state.service.find_campaign(&id).await?;
-    Ok(Json(Retried { retried: state.service.retry_campaign(id, &state.person()).await? }))
+    Ok(Json(Retried {
+        retried: state.service.retry_campaign(id, &state.person()).await?,
+    }))
 }

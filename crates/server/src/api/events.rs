@@ -42,9 +42,14 @@ async fn list(
     Params(wanted): Params<Wanted>,
     Params(paging): Params<Paging>,
 ) -> Answer<Items<Event>> {
-    let filter =
-        EventFilter { event_type: wanted.event_type, repository: wanted.repository, before: wanted.before };
-    Ok(Json(Items::new(state.service.store().events(filter, paging.page()).await?)))
+    let filter = EventFilter {
+        event_type: wanted.event_type,
+        repository: wanted.repository,
+        before: wanted.before,
+    };
+    Ok(Json(Items::new(
+        state.service.store().events(filter, paging.page()).await?,
+    )))
 }
 
 #[derive(Serialize)]
@@ -78,7 +83,11 @@ async fn replay(State(state): State<AppState>, PathText(id): PathText<String>) -
 static REPLAYS: AtomicU64 = AtomicU64::new(0);
 
 /// Admits a copy of an event, which is another event.
-pub(crate) async fn again(service: &Service, event: &Event, actor: &Actor) -> Result<Admitted, ServiceError> {
+pub(crate) async fn again(
+    service: &Service,
+    event: &Event,
+    actor: &Actor,
+) -> Result<Admitted, ServiceError> {
     let mut data = event.data.clone();
     match &mut data {
         Value::Object(map) => {
@@ -87,7 +96,10 @@ pub(crate) async fn again(service: &Service, event: &Event, actor: &Actor) -> Re
         other => data = json!({"replay_of": event.id, "data": other.take()}),
     }
     // Time and count: two replays are two events, also within one tick of the clock.
-    let (nanosecond, count) = (service.now().as_nanosecond(), REPLAYS.fetch_add(1, Ordering::Relaxed));
+    let (nanosecond, count) = (
+        service.now().as_nanosecond(),
+        REPLAYS.fetch_add(1, Ordering::Relaxed),
+    );
     service
         .admit(NewEvent {
             source: event.source.clone(),

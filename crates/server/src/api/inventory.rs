@@ -33,14 +33,22 @@ async fn list(
 ) -> Answer<Items<Repository>> {
     let all = state.inventory.repositories(&state.service).await?;
     let text = wanted.q.unwrap_or_default().to_lowercase();
-    let found: Vec<Repository> =
-        all.iter().filter(|repository| repository.name.to_lowercase().contains(&text)).cloned().collect();
+    let found: Vec<Repository> = all
+        .iter()
+        .filter(|repository| repository.name.to_lowercase().contains(&text))
+        .cloned()
+        .collect();
     Ok(Json(Items::of(paging.cut(&found), found.len() as u64)))
 }
 
-async fn one(State(state): State<AppState>, PathText(name): PathText<String>) -> Answer<Repository> {
+async fn one(
+    State(state): State<AppState>,
+    PathText(name): PathText<String>,
+) -> Answer<Repository> {
     let found = state.service.repository(&name).await?;
-    Ok(Json(found.ok_or_else(|| ServiceError::not_found("repository", &name))?))
+    Ok(Json(found.ok_or_else(|| {
+        ServiceError::not_found("repository", &name)
+    })?))
 }
 
 #[derive(Deserialize)]
@@ -84,10 +92,15 @@ async fn poll(State(state): State<AppState>, Body(which): Body<Which>) -> Answer
         Some(name) => vec![name],
         None => {
             let all = state.inventory.repositories(&state.service).await?;
-            all.iter().filter_map(|repository| repository.name.parse().ok()).collect()
+            all.iter()
+                .filter_map(|repository| repository.name.parse().ok())
+                .collect()
         }
     };
-    let mut polled = Polled { admitted: 0, problems: Vec::new() };
+    let mut polled = Polled {
+        admitted: 0,
+        problems: Vec::new(),
+    };
     for name in names {
         match state.service.read_news(&name).await {
             Ok(count) => polled.admitted += count,

@@ -31,7 +31,12 @@ struct Standing {
 async fn state_of(State(state): State<AppState>) -> Answer<Standing> {
     let ledger = state.service.store().ledger_state().await?;
     let key = state.service.ledger_key();
-    Ok(Json(Standing { size: ledger.size, pending: ledger.pending, checkpoint: ledger.checkpoint, key }))
+    Ok(Json(Standing {
+        size: ledger.size,
+        pending: ledger.pending,
+        checkpoint: ledger.checkpoint,
+        key,
+    }))
 }
 
 #[derive(Deserialize)]
@@ -49,7 +54,11 @@ struct Entry {
 
 async fn entries(State(state): State<AppState>, Params(part): Params<Part>) -> Answer<Vec<Entry>> {
     let limit = part.limit.unwrap_or(100).min(MOST);
-    let found = state.service.store().ledger_entries(part.from.unwrap_or(0), limit).await?;
+    let found = state
+        .service
+        .store()
+        .ledger_entries(part.from.unwrap_or(0), limit)
+        .await?;
     let entries = found.into_iter().map(|entry| Entry {
         index: entry.index,
         hash: hex::encode(entry.hash),
@@ -67,7 +76,10 @@ struct Checkpoints {
     checkpoints: Vec<String>,
 }
 
-async fn verify(State(state): State<AppState>, Body(body): Body<Checkpoints>) -> Answer<LedgerReport> {
+async fn verify(
+    State(state): State<AppState>,
+    Body(body): Body<Checkpoints>,
+) -> Answer<LedgerReport> {
     state.service.sequence_all().await?;
     Ok(Json(state.service.verify_ledger(&body.checkpoints).await?))
 }

@@ -18,7 +18,10 @@ impl<T> Items<T> {
     }
 
     pub(crate) const fn of(items: Vec<T>, total: u64) -> Self {
-        Self { items, total: Some(total) }
+        Self {
+            items,
+            total: Some(total),
+        }
     }
 }
 
@@ -34,12 +37,19 @@ const MOST: u32 = 1000;
 
 impl Paging {
     pub(crate) fn page(&self) -> Page {
-        Page { offset: self.offset.unwrap_or(0), limit: self.limit.unwrap_or(100).min(MOST) }
+        Page {
+            offset: self.offset.unwrap_or(0),
+            limit: self.limit.unwrap_or(100).min(MOST),
+        }
     }
 
     /// The same part of something that is in memory.
     pub(crate) fn cut<T: Clone>(&self, all: &[T]) -> Vec<T> {
         let page = self.page();
-        all.iter().skip(page.offset as usize).take(page.limit as usize).cloned().collect()
+        all.iter()
+            .skip(page.offset as usize)
+            .take(page.limit as usize)
+            .cloned()
+            .collect()
     }
 }

@@ -25,7 +25,10 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/tasks/{id}/merge", post(merge))
         .route("/tasks/{id}/close", post(close))
         .route("/tasks/{id}/change", get(change))
-        .route("/campaigns/{id}/classes/{class}/approve", post(approve_class))
+        .route(
+            "/campaigns/{id}/classes/{class}/approve",
+            post(approve_class),
+        )
         .route("/campaigns/{id}/classes/{class}/merge", post(merge_class))
 }
 
@@ -66,7 +69,12 @@ async fn deny(
     Body(words): Body<Words>,
 ) -> Answer<Task> {
     let id = state.service.find_task(&id).await?;
-    Ok(Json(state.service.deny_step(id, &state.person(), &words.text).await?))
+    Ok(Json(
+        state
+            .service
+            .deny_step(id, &state.person(), &words.text)
+            .await?,
+    ))
 }
 
 async fn review(
@@ -75,7 +83,12 @@ async fn review(
     Body(review): Body<Review>,
 ) -> Answer<Task> {
     let id = state.service.find_task(&id).await?;
-    Ok(Json(state.service.review(id, review.verdict, &review.text, &state.person()).await?))
+    Ok(Json(
+        state
+            .service
+            .review(id, review.verdict, &review.text, &state.person())
+            .await?,
+    ))
 }
 
 async fn comment(
@@ -87,7 +100,12 @@ async fn comment(
         return Err(ServiceError::Invalid("a comment has a text".to_owned()).into());
     }
     let id = state.service.find_task(&id).await?;
-    Ok(Json(state.service.comment(id, &words.text, &state.person()).await?))
+    Ok(Json(
+        state
+            .service
+            .comment(id, &words.text, &state.person())
+            .await?,
+    ))
 }
 
 async fn merge(
@@ -96,7 +114,12 @@ async fn merge(
     Body(merge): Body<Merge>,
 ) -> Answer<Task> {
     let id = state.service.find_task(&id).await?;
-    Ok(Json(state.service.merge(id, merge.method, &state.person()).await?))
+    Ok(Json(
+        state
+            .service
+            .merge(id, merge.method, &state.person())
+            .await?,
+    ))
 }
 
 async fn close(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Task> {
@@ -128,8 +151,14 @@ pub(crate) async fn class_members(
         statuses: vec![TaskStatus::Submitted, TaskStatus::InReview],
         ..TaskFilter::default()
     };
-    let rows = service.store().tasks(filter, TaskOrder::Target, Page::first(u32::MAX)).await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.target.to_string())).collect())
+    let rows = service
+        .store()
+        .tasks(filter, TaskOrder::Target, Page::first(u32::MAX))
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.target.to_string()))
+        .collect())
 }
 
 #[derive(Serialize)]
@@ -149,7 +178,12 @@ struct Outcome {
 impl Outcome {
     fn of(task: TaskId, repository: String, result: Result<Task, ServiceError>) -> Self {
         let problem = result.err().map(|error| error.to_string());
-        Self { task, repository, done: problem.is_none(), problem }
+        Self {
+            task,
+            repository,
+            done: problem.is_none(),
+            problem,
+        }
     }
 }
 
@@ -161,7 +195,9 @@ async fn approve_class(
     let campaign = service.find_campaign(&id).await?;
     let mut results = Vec::new();
     for (task, repository) in class_members(service, campaign, &class).await? {
-        let result = service.review(task, ReviewVerdict::Approved, "", &person).await;
+        let result = service
+            .review(task, ReviewVerdict::Approved, "", &person)
+            .await;
         results.push(Outcome::of(task, repository, result));
     }
     Ok(Json(Results { results }))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,7 +13,10 @@ use super::Answer;
 use crate::http::{AppState, stream};
 
 pub(super) fn routes() -> Router<AppState> {
-    Router::new().route("/status", get(status)).route("/stream", get(stream))
+    Router::new()
+        .route("/status", get(status))
+        .route("/stream", get(stream))
+        .route("/login", post(login))
 }
 
 #[derive(Serialize)]
@@ -47,15 +50,28 @@ async fn status(State(state): State<AppState>) -> Answer<Status> {
     let now = service.now();
     let ledger = store.ledger_state().await?;
     let campaigns = store.campaigns(None, false, Page::first(u32::MAX)).await?;
-    let open = campaigns.iter().filter(|row| row.status != model::campaign::CampaignStatus::Closed).count();
-    let unsettled = TaskFilter { unsettled: true, ..TaskFilter::default() };
-    let inbox = TaskFilter { inbox: true, ..TaskFilter::default() };
+    let open = campaigns
+        .iter()
+        .filter(|row| row.status != model::campaign::CampaignStatus::Closed)
+        .count();
+    let unsettled = TaskFilter {
+        unsettled: true,
+        ..TaskFilter::default()
+    };
+    let inbox = TaskFilter {
+        inbox: true,
+        ..TaskFilter::default()
+    };
     Ok(Json(Status {
         version: state.version,
         now,
         started_at: state.started_at,
         store: store.describe(),
-        ledger: Ledger { size: ledger.size, pending: ledger.pending, checkpoint: ledger.checkpoint },
+        ledger: Ledger {
+            size: ledger.size,
+            pending: ledger.pending,
+            checkpoint: ledger.checkpoint,
+        },
         counts: service.counts(None).await?,
         campaigns: campaigns.len(),
         open_campaigns: open,
@@ -66,4 +82,17 @@ async fn status(State(state): State<AppState>) -> Answer<Status> {
         inbox: store.count_tasks(inbox).await?,
         isolation: state.isolation.clone(),
     }))
+}
+
+#[derive(Serialize)]
+struct Link {
+    url: String,
+}
+
+/// A link that signs one browser in, once.
+async fn login(State(state): State<AppState>) -> Json<Link> {
+    let token = state.auth.one_time_token();
+    Json(Link {
+        url: format!("http://127.0.0.1:{}/login?token={token}", state.port),
+    })
 }

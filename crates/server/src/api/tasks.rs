@@ -57,14 +57,26 @@ impl Wanted {
             None => None,
         };
         let mut statuses = Vec::new();
-        for word in self.status.iter().flat_map(|text| text.split(',')).filter(|word| !word.is_empty()) {
-            statuses.push(word.parse().map_err(|text: String| Problem::new(422, "invalid", text))?);
+        for word in self
+            .status
+            .iter()
+            .flat_map(|text| text.split(','))
+            .filter(|word| !word.is_empty())
+        {
+            statuses.push(
+                word.parse()
+                    .map_err(|text: String| Problem::new(422, "invalid", text))?,
+            );
         }
         let order = match self.order.as_deref() {
             Some("target") => TaskOrder::Target,
             None | Some("" | "newest") => TaskOrder::Newest,
             Some(other) => {
-                return Err(Problem::new(422, "invalid", format!("`{other}` is no order: newest or target")));
+                return Err(Problem::new(
+                    422,
+                    "invalid",
+                    format!("`{other}` is no order: newest or target"),
+                ));
             }
         };
         let filter = TaskFilter {
@@ -93,8 +105,14 @@ async fn list(
     page(&state, filter, order, &paging).await
 }
 
-async fn inbox(State(state): State<AppState>, Params(paging): Params<Paging>) -> Answer<Items<TaskRow>> {
-    let filter = TaskFilter { inbox: true, ..TaskFilter::default() };
+async fn inbox(
+    State(state): State<AppState>,
+    Params(paging): Params<Paging>,
+) -> Answer<Items<TaskRow>> {
+    let filter = TaskFilter {
+        inbox: true,
+        ..TaskFilter::default()
+    };
     page(&state, filter, TaskOrder::Newest, &paging).await
 }
 
@@ -106,7 +124,10 @@ async fn page(
 ) -> Answer<Items<TaskRow>> {
     let store = state.service.store();
     let total = store.count_tasks(filter.clone()).await?;
-    Ok(Json(Items::of(store.tasks(filter, order, paging.page()).await?, total)))
+    Ok(Json(Items::of(
+        store.tasks(filter, order, paging.page()).await?,
+        total,
+    )))
 }
 
 /// The task that a path means.
@@ -161,10 +182,17 @@ async fn log(
     let task = task(&state, &id).await?;
     let mut text = String::new();
     let mut found = false;
-    for step in task.steps.iter().filter(|step| of.step.is_none_or(|index| index == step.index)) {
+    for step in task
+        .steps
+        .iter()
+        .filter(|step| of.step.is_none_or(|index| index == step.index))
+    {
         found = true;
         if of.step.is_none() {
-            let heading = format!("== step {} {} ({}), attempt {}\n", step.index, step.id, step.kind, step.attempt);
+            let heading = format!(
+                "== step {} {} ({}), attempt {}\n",
+                step.index, step.id, step.kind, step.attempt
+            );
             text.push_str(&heading);
         }
         for line in terminal::step_log(&state.service, &task, step).await? {
@@ -172,7 +200,9 @@ async fn log(
         }
     }
     if let (false, Some(step)) = (found, of.step) {
-        return Err(Problem::not_found(format!("the task has not come to step {step}")));
+        return Err(Problem::not_found(format!(
+            "the task has not come to step {step}"
+        )));
     }
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
@@ -198,13 +228,23 @@ async fn live(
     Ok(Json(Live { lines, next }))
 }
 
-async fn diff(State(state): State<AppState>, PathText(id): PathText<String>) -> Result<Response, Problem> {
+async fn diff(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+) -> Result<Response, Problem> {
     let task = task(&state, &id).await?;
     let patch = state.service.patch(&task).await?;
-    Ok(([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")],
+        patch,
+    )
+        .into_response())
 }
 
-async fn evidence(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Evidence> {
+async fn evidence(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+) -> Answer<Evidence> {
     let task = task(&state, &id).await?;
     Ok(Json(crate::service::evidence(&task)?))
 }

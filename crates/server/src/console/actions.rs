@@ -61,7 +61,9 @@ pub(super) async fn task(
             };
             if verdict == ReviewVerdict::ChangesRequested && fields.text.trim().is_empty() {
                 let detail = "asking for changes needs a text that says which";
-                return Err(Problem::new(422, "invalid", detail).hint("go back and write it in the box").into());
+                return Err(Problem::new(422, "invalid", detail)
+                    .hint("go back and write it in the box")
+                    .into());
             }
             service.review(id, verdict, &fields.text, &person).await?
         }
@@ -80,7 +82,10 @@ async fn comment(state: &AppState, id: model::TaskId, fields: &Fields) -> Shown 
     if fields.text.trim().is_empty() {
         return Err(Problem::new(422, "invalid", "a comment has a text").into());
     }
-    state.service.comment(id, &fields.text, &state.person()).await?;
+    state
+        .service
+        .comment(id, &fields.text, &state.person())
+        .await?;
     Ok(fields.back())
 }
 
@@ -111,12 +116,17 @@ pub(super) async fn automation(
     let (service, person) = (&state.service, state.person());
     match act.as_str() {
         "enable" | "disable" => {
-            service.enable_automation(&name, act == "enable", &person).await?;
+            service
+                .enable_automation(&name, act == "enable", &person)
+                .await?;
             Ok(Page::go(&format!("/automations/{name}")))
         }
         "start" => {
-            let repository = Some(fields.repository.trim().to_owned()).filter(|text| !text.is_empty());
-            let admitted = service.start_automation(&name, &fields.key, repository, &person).await?;
+            let repository =
+                Some(fields.repository.trim().to_owned()).filter(|text| !text.is_empty());
+            let admitted = service
+                .start_automation(&name, &fields.key, repository, &person)
+                .await?;
             Ok(Page::go(&format!("/events/{}", admitted.event)))
         }
         _ => Err(unknown()),
@@ -137,7 +147,10 @@ pub(super) async fn replay(
 }
 
 /// Imports repositories.
-pub(super) async fn import(State(state): State<AppState>, Form(session, fields): Form<Fields>) -> Shown {
+pub(super) async fn import(
+    State(state): State<AppState>,
+    Form(session, fields): Form<Fields>,
+) -> Shown {
     let imported = state.service.import(fields.source.trim()).await?;
     super::repositories::imported(&state, &session, &imported).await
 }

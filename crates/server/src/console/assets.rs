@@ -17,15 +17,34 @@ struct Asset {
 
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        asset("console", "css", "text/css; charset=utf-8", include_str!("assets/console.css")),
-        asset("console", "js", "text/javascript; charset=utf-8", include_str!("assets/console.js")),
-        asset("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")),
+        asset(
+            "console",
+            "css",
+            "text/css; charset=utf-8",
+            include_str!("assets/console.css"),
+        ),
+        asset(
+            "console",
+            "js",
+            "text/javascript; charset=utf-8",
+            include_str!("assets/console.js"),
+        ),
+        asset(
+            "icon",
+            "svg",
+            "image/svg+xml",
+            include_str!("assets/icon.svg"),
+        ),
     ]
 });
 
 fn asset(stem: &str, ending: &str, kind: &'static str, body: &'static str) -> Asset {
     let hash = hex::encode(&Sha256::digest(body.as_bytes())[..6]);
-    Asset { name: format!("{stem}-{hash}.{ending}"), kind, body }
+    Asset {
+        name: format!("{stem}-{hash}.{ending}"),
+        kind,
+        body,
+    }
 }
 
 /// Address of the stylesheet.

@@ -20,7 +20,7 @@ pub(super) async fn list(State(state): State<AppState>, session: Session) -> Sho
         @if all.is_empty() {
             (empty("No automation yet", &html! {
                 p { "An automation says what starts it, what it works on, and what it does. Write one in YAML and apply it:" }
-                pre.command { "nightcrew automation new > licence.yaml\nnightcrew automation apply licence.yaml" }
+                pre.command { "nightcrew automation check licence.yaml\nnightcrew automation apply licence.yaml" }
             }))
         }
         ul.rows.panel {
@@ -39,14 +39,25 @@ pub(super) async fn list(State(state): State<AppState>, session: Session) -> Sho
             }
         }
     };
-    draft("/automations", "Automations", main).live("", "definitions").show(&state, &session).await
+    draft("/automations", "Automations", main)
+        .live("", "definitions")
+        .show(&state, &session)
+        .await
 }
 
 fn switched(automation: &Automation) -> Markup {
     let look = if automation.enabled {
-        words::Look { glyph: "merged", tone: "good", word: "on" }
+        words::Look {
+            glyph: "merged",
+            tone: "good",
+            word: "on",
+        }
     } else {
-        words::Look { glyph: "rejected", tone: "off", word: "off" }
+        words::Look {
+            glyph: "rejected",
+            tone: "off",
+            word: "off",
+        }
     };
     badge(look)
 }
@@ -57,26 +68,45 @@ fn trigger_words(trigger: &Trigger) -> String {
         Trigger::Push(push) => format!(
             "a push to {}{}",
             push.branch.as_deref().unwrap_or("the default branch"),
-            push.repository.as_deref().map(|name| format!(" of {name}")).unwrap_or_default()
+            push.repository
+                .as_deref()
+                .map(|name| format!(" of {name}"))
+                .unwrap_or_default()
         ),
         Trigger::Schedule(schedule) => {
-            format!("schedule {} ({})", schedule.cron, schedule.zone.as_deref().unwrap_or("UTC"))
+            format!(
+                "schedule {} ({})",
+                schedule.cron,
+                schedule.zone.as_deref().unwrap_or("UTC")
+            )
         }
         Trigger::Comment(comment) => match &comment.contains {
             Some(text) => format!("a comment with “{text}”"),
             None => "a comment".to_owned(),
         },
-        Trigger::Change(change) if change.actions.is_empty() => "anything about a change".to_owned(),
-        Trigger::Change(change) => format!("a change {}", change.actions.join(" or ").replace('_', " ")),
+        Trigger::Change(change) if change.actions.is_empty() => {
+            "anything about a change".to_owned()
+        }
+        Trigger::Change(change) => {
+            format!("a change {}", change.actions.join(" or ").replace('_', " "))
+        }
         Trigger::Event(event) => format!("an event {}", event.event_type),
     };
     words::safe(&text)
 }
 
 /// `GET /automations/{name}`.
-pub(super) async fn one(State(state): State<AppState>, session: Session, PathText(name): PathText<String>) -> Shown {
+pub(super) async fn one(
+    State(state): State<AppState>,
+    session: Session,
+    PathText(name): PathText<String>,
+) -> Shown {
     let (service, store, now) = (&state.service, state.service.store(), state.service.now());
-    let missing = || Page::from(Problem::not_found(format!("there is no automation `{name}`")));
+    let missing = || {
+        Page::from(Problem::not_found(format!(
+            "there is no automation `{name}`"
+        )))
+    };
     let automation = service.automation(&name).await?.ok_or_else(missing)?;
     let runs = store.runs(Some(&name), Cut::first(30)).await?;
     let campaigns = store.campaigns(Some(&name), false, Cut::first(10)).await?;
@@ -127,13 +157,22 @@ pub(super) async fn one(State(state): State<AppState>, session: Session, PathTex
             }
         }
     };
-    draft("/automations", name.clone(), main).live("", "definitions run").show(&state, &session).await
+    draft("/automations", name.clone(), main)
+        .live("", "definitions run")
+        .show(&state, &session)
+        .await
 }
 
 /// `GET /runs/{id}`.
-pub(super) async fn run(State(state): State<AppState>, session: Session, PathText(id): PathText<String>) -> Shown {
+pub(super) async fn run(
+    State(state): State<AppState>,
+    session: Session,
+    PathText(id): PathText<String>,
+) -> Shown {
     let now = state.service.now();
-    let id: RunId = id.parse().map_err(|_| Page::from(Problem::not_found(format!("there is no run `{id}`"))))?;
+    let id: RunId = id
+        .parse()
+        .map_err(|_| Page::from(Problem::not_found(format!("there is no run `{id}`"))))?;
     let run = state.service.run(id).await?;
     let main = html! {
         div.head { div { p.crumbs { a href={ "/automations/" (run.automation) } { (run.automation) } }
@@ -147,5 +186,8 @@ pub(super) async fn run(State(state): State<AppState>, session: Session, PathTex
             dt { "Began" } dd { (time(run.created_at, now)) }
         } }
     };
-    draft("/automations", format!("Run {}", run.id.short()), main).live("", "run").show(&state, &session).await
+    draft("/automations", format!("Run {}", run.id.short()), main)
+        .live("", "run")
+        .show(&state, &session)
+        .await
 }

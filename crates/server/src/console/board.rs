@@ -1,5 +1,7 @@
 //! One campaign: targets × states by wave, gates, classes of diffs.
 
+use std::fmt::Write;
+
 use axum::extract::State;
 use maud::{Markup, html};
 use model::campaign::{Campaign, CampaignStatus, WaveProgress};
@@ -39,8 +41,20 @@ pub(super) async fn show(
     let waves = store.wave_progress(id).await?;
     let classes = store.diff_classes(id).await?;
     let (wall_ms, changes) = store.campaign_spend(id).await?;
-    let of_it = TaskFilter { campaign: Some(id), ..TaskFilter::default() };
-    let cells = store.tasks(of_it, TaskOrder::Target, Cut { offset: wanted.offset, limit: CELLS }).await?;
+    let of_it = TaskFilter {
+        campaign: Some(id),
+        ..TaskFilter::default()
+    };
+    let cells = store
+        .tasks(
+            of_it,
+            TaskOrder::Target,
+            Cut {
+                offset: wanted.offset,
+                limit: CELLS,
+            },
+        )
+        .await?;
     let total: u64 = counts.iter().map(|count| count.count).sum();
     let named = match wanted.view.as_deref() {
         Some("names") => true,
@@ -82,12 +96,17 @@ pub(super) async fn show(
         (history(&service.campaign_facts(id).await?, now))
     };
     let title = format!("{} campaign", campaign.automation);
-    draft("/campaigns", title, main).live(format!("campaign={id}"), "task campaign").show(&state, &session).await
+    draft("/campaigns", title, main)
+        .live(format!("campaign={id}"), "task campaign")
+        .show(&state, &session)
+        .await
 }
 
 fn controls(campaign: &Campaign, counts: &[StatusCount], session: &Session) -> Markup {
     let act = |act: &str| format!("/campaigns/{}/act/{act}", campaign.id);
-    let bad = counts.iter().any(|count| words::task(count.status, count.wait).tone == "bad");
+    let bad = counts
+        .iter()
+        .any(|count| words::task(count.status, count.wait).tone == "bad");
     html! {
         @match campaign.status {
             CampaignStatus::Active => (button(session, &act("pause"), "", "Pause")),
@@ -105,32 +124,56 @@ fn controls(campaign: &Campaign, counts: &[StatusCount], session: &Session) -> M
 /// What happens next, and who is waited for.
 fn next(campaign: &Campaign, counts: &[StatusCount]) -> String {
     let sum = |tones: &[&str]| -> u64 {
-        counts.iter().filter(|count| tones.contains(&words::task(count.status, count.wait).tone)).map(|count| count.count).sum()
+        counts
+            .iter()
+            .filter(|count| tones.contains(&words::task(count.status, count.wait).tone))
+            .map(|count| count.count)
+            .sum()
     };
     let (work, you) = (sum(&["idle", "busy", "wait"]), sum(&["you"]));
-    let note = campaign.note.as_deref().map(words::sentence).unwrap_or_default();
+    let note = campaign
+        .note
+        .as_deref()
+        .map(words::sentence)
+        .unwrap_or_default();
     match campaign.status {
         CampaignStatus::Paused => format!("Paused by a person: nothing new starts. {note}"),
-        CampaignStatus::Held => format!("{note} Nothing new starts until a person looks and lets it go on."),
+        CampaignStatus::Held => {
+            format!("{note} Nothing new starts until a person looks and lets it go on.")
+        }
         CampaignStatus::Closed => format!("Closed. {note}"),
-        CampaignStatus::Active if campaign.targets == 0 => "Its targets are being found.".to_owned(),
+        CampaignStatus::Active if campaign.targets == 0 => {
+            "Its targets are being found.".to_owned()
+        }
         CampaignStatus::Active => {
             let waves = u32::try_from(campaign.waves.len()).unwrap_or(u32::MAX);
             let mut text = match work {
                 0 => "Nothing is at work.".to_owned(),
-                n => format!("{} at work or queued.", words::count(n, "task is", "tasks are")),
+                n => format!(
+                    "{} at work or queued.",
+                    words::count(n, "task is", "tasks are")
+                ),
             };
             if campaign.admitted_wave + 1 < waves {
-                text.push_str(&format!(
+                let _ = write!(
+                    text,
                     " Wave {} is let in when wave {} is settled and its gate is reached.",
                     campaign.admitted_wave + 1,
                     campaign.admitted_wave
-                ));
+                );
             }
             match you {
-                0 if work == 0 => text.push_str(" Everything is decided: close the campaign to clean up."),
+                0 if work == 0 => {
+                    text.push_str(" Everything is decided: close the campaign to clean up.");
+                }
                 0 => text.push_str(" Nobody is waited for."),
-                n => text.push_str(&format!(" {} for a person.", words::count(n, "task waits", "tasks wait"))),
+                n => {
+                    let _ = write!(
+                        text,
+                        " {} for a person.",
+                        words::count(n, "task waits", "tasks wait")
+                    );
+                }
             }
             text
         }
@@ -160,11 +203,23 @@ fn class_list(campaign: &Campaign, classes: &[DiffClassRow]) -> Markup {
 }
 
 fn by_wave(rows: &[TaskRow]) -> Vec<(u32, &[TaskRow])> {
-    rows.chunk_by(|a, b| a.wave == b.wave).map(|chunk| (chunk.first().map_or(0, |row| row.wave), chunk)).collect()
+    rows.chunk_by(|a, b| a.wave == b.wave)
+        .map(|chunk| (chunk.first().map_or(0, |row| row.wave), chunk))
+        .collect()
 }
 
-fn wave_panel(campaign: &Campaign, wave: u32, progress: Option<&WaveProgress>, rows: &[TaskRow], named: bool) -> Markup {
-    let name = if wave == 0 && campaign.rules.canary.is_some() { "Canary".to_owned() } else { format!("Wave {wave}") };
+fn wave_panel(
+    campaign: &Campaign,
+    wave: u32,
+    progress: Option<&WaveProgress>,
+    rows: &[TaskRow],
+    named: bool,
+) -> Markup {
+    let name = if wave == 0 && campaign.rules.canary.is_some() {
+        "Canary".to_owned()
+    } else {
+        format!("Wave {wave}")
+    };
     html! {
         div.wave id={ "wave-" (wave) } {
             div.wave-head {
@@ -199,21 +254,39 @@ fn gate(campaign: &Campaign, wave: u32, progress: &WaveProgress) -> String {
     }
     let mut text = format!("{} of {} settled", progress.settled, progress.total);
     if progress.bad > 0 {
-        text.push_str(&format!(", {} failed", progress.bad));
+        let _ = write!(text, ", {} failed", progress.bad);
     }
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let Some(rules) = &campaign.rules.gate else { return text };
+    let Some(rules) = &campaign.rules.gate else {
+        return text;
+    };
     if campaign.gate_overridden == Some(wave) {
         return format!("{text}; a person let it pass its gate");
     }
     if let Some(verified) = rules.verified {
         let good = progress.settled.saturating_sub(progress.bad);
-        let now = if progress.settled == 0 { "–".to_owned() } else { percent(f64::from(good) / f64::from(progress.settled)) };
-        text.push_str(&format!("; gate: {} without failure, now {now}", percent(verified)));
+        let now = if progress.settled == 0 {
+            "–".to_owned()
+        } else {
+            percent(f64::from(good) / f64::from(progress.settled))
+        };
+        let _ = write!(
+            text,
+            "; gate: {} without failure, now {now}",
+            percent(verified)
+        );
     }
     if let Some(merged) = rules.merged {
-        let now = if progress.proposed == 0 { "–".to_owned() } else { percent(f64::from(progress.merged) / f64::from(progress.proposed)) };
-        text.push_str(&format!("; gate: {} of changes merged, now {now}", percent(merged)));
+        let now = if progress.proposed == 0 {
+            "–".to_owned()
+        } else {
+            percent(f64::from(progress.merged) / f64::from(progress.proposed))
+        };
+        let _ = write!(
+            text,
+            "; gate: {} of changes merged, now {now}",
+            percent(merged)
+        );
     }
     text
 }

@@ -20,9 +20,22 @@ pub(super) struct Wanted {
 }
 
 /// `GET /campaigns`.
-pub(super) async fn show(State(state): State<AppState>, session: Session, Params(wanted): Params<Wanted>) -> Shown {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    session: Session,
+    Params(wanted): Params<Wanted>,
+) -> Shown {
     let (store, now) = (state.service.store(), state.service.now());
-    let mut rows = store.campaigns(None, false, Cut { offset: wanted.offset, limit: SHOWN + 1 }).await?;
+    let mut rows = store
+        .campaigns(
+            None,
+            false,
+            Cut {
+                offset: wanted.offset,
+                limit: SHOWN + 1,
+            },
+        )
+        .await?;
     let more = rows.len() > SHOWN as usize;
     rows.truncate(SHOWN as usize);
     let mut counted = Vec::new();
@@ -57,5 +70,8 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, Params
             @if more { a href={ "/campaigns?offset=" (wanted.offset + SHOWN) } { "older →" } }
         }
     };
-    draft("/campaigns", "Campaigns", main).live("", "campaign task").show(&state, &session).await
+    draft("/campaigns", "Campaigns", main)
+        .live("", "campaign task")
+        .show(&state, &session)
+        .await
 }

@@ -24,12 +24,24 @@ pub(super) async fn show(
     let (service, store) = (&state.service, state.service.store());
     let id = service.find_campaign(&id).await?;
     let campaign = service.campaign(id).await?;
-    let found = store.diff_classes(id).await?.into_iter().find(|row| row.class == class);
-    let row = found.ok_or_else(|| Page::from(Problem::not_found(format!("there is no class `{class}` in this campaign"))))?;
+    let found = store
+        .diff_classes(id)
+        .await?
+        .into_iter()
+        .find(|row| row.class == class);
+    let row = found.ok_or_else(|| {
+        Page::from(Problem::not_found(format!(
+            "there is no class `{class}` in this campaign"
+        )))
+    })?;
     let members = class_members(service, id, &class).await?;
     let sample = service.task(row.sample.id).await?;
     let patch = service.patch(&sample).await.unwrap_or_default();
-    let title = sample.proposal.as_ref().map(|proposal| words::safe(&proposal.title)).unwrap_or_default();
+    let title = sample
+        .proposal
+        .as_ref()
+        .map(|proposal| words::safe(&proposal.title))
+        .unwrap_or_default();
     let address = format!("/campaigns/{id}/classes/{class}");
     let open = members.len() as u64;
     let main = html! {
@@ -65,7 +77,10 @@ pub(super) async fn show(
             } }
         }
     };
-    draft("/campaigns", format!("Class {class}"), main).show(&state, &session).await
+    draft("/campaigns", format!("Class {class}"), main)
+        .live(format!("campaign={id}"), "task")
+        .show(&state, &session)
+        .await
 }
 
 /// `POST /campaigns/{id}/classes/{class}`: each change says how it went.
@@ -82,11 +97,22 @@ pub(super) async fn act(
         let result = if merge {
             service.merge(task, fields.method(), &person).await
         } else {
-            service.review(task, ReviewVerdict::Approved, &fields.text, &person).await
+            service
+                .review(task, ReviewVerdict::Approved, &fields.text, &person)
+                .await
         };
-        outcomes.push((task, name, result.err().map(|error| words::sentence(&error.to_string()))));
+        outcomes.push((
+            task,
+            name,
+            result
+                .err()
+                .map(|error| words::sentence(&error.to_string())),
+        ));
     }
-    let bad = outcomes.iter().filter(|(_, _, problem)| problem.is_some()).count() as u64;
+    let bad = outcomes
+        .iter()
+        .filter(|(_, _, problem)| problem.is_some())
+        .count() as u64;
     let good = outcomes.len() as u64 - bad;
     let word = if merge { "merged" } else { "approved" };
     let main = html! {
@@ -94,7 +120,9 @@ pub(super) async fn act(
         p { a href={ "/campaigns/" (id) } { "Back to the campaign" } " · " a href={ "/campaigns/" (id) "/classes/" (class) } { "Back to the class" } }
         (table(&outcomes, word))
     };
-    draft("/campaigns", "Done", main).show(&state, &session).await
+    draft("/campaigns", "Done", main)
+        .show(&state, &session)
+        .await
 }
 
 fn table(outcomes: &[(model::TaskId, String, Option<String>)], word: &str) -> Markup {

@@ -8,7 +8,14 @@ use super::parts::token;
 use super::{Page, Shown, words};
 use crate::http::{AppState, PathText, Problem, Session};
 
-fn ask(session: &Session, question: &str, consequence: &Markup, action: &str, yes: &str, back: &str) -> Markup {
+fn ask(
+    session: &Session,
+    question: &str,
+    consequence: &Markup,
+    action: &str,
+    yes: &str,
+    back: &str,
+) -> Markup {
     html! {
         div.narrow {
             h1 { (question) }
@@ -33,7 +40,10 @@ pub(super) async fn task(
     let task = state.service.task(id).await?;
     let target = words::safe(&task.target.to_string());
     let back = format!("/tasks/{id}");
-    let waits = task.wait.as_ref().map(|wait| words::sentence(&wait.reason.sentence));
+    let waits = task
+        .wait
+        .as_ref()
+        .map(|wait| words::sentence(&wait.reason.sentence));
     let in_review = task.status.is_open();
     let (question, consequence, to, yes) = match act.as_str() {
         "approve" if in_review => {
@@ -65,7 +75,14 @@ pub(super) async fn task(
         ),
         _ => return Err(Page::from(Problem::not_found("there is no such act"))),
     };
-    let main = ask(&session, &question, &consequence, &format!("/tasks/{id}/act/{to}"), yes, &back);
+    let main = ask(
+        &session,
+        &question,
+        &consequence,
+        &format!("/tasks/{id}/act/{to}"),
+        yes,
+        &back,
+    );
     draft("/tasks", question, main).show(&state, &session).await
 }
 
@@ -94,15 +111,24 @@ pub(super) async fn campaign(
         "retry" => (
             format!("Retry the failed part of {name}?"),
             html! { p { "A new round begins for "
-                (words::count(of("failed") + of("unverified") + of("rejected"), "task", "tasks"))
-                " that failed, ended unverified or were rejected. Everything else is left alone." } },
+            (words::count(of("failed") + of("unverified") + of("rejected"), "task", "tasks"))
+            " that failed, ended unverified or were rejected. Everything else is left alone." } },
             "Yes, retry them",
         ),
         _ => return Err(Page::from(Problem::not_found("there is no such act"))),
     };
     let back = format!("/campaigns/{id}");
-    let main = ask(&session, &question, &consequence, &format!("/campaigns/{id}/act/{act}"), yes, &back);
-    draft("/campaigns", question, main).show(&state, &session).await
+    let main = ask(
+        &session,
+        &question,
+        &consequence,
+        &format!("/campaigns/{id}/act/{act}"),
+        yes,
+        &back,
+    );
+    draft("/campaigns", question, main)
+        .show(&state, &session)
+        .await
 }
 
 /// Before an automation starts.
@@ -111,9 +137,16 @@ pub(super) async fn automation(
     session: Session,
     PathText(name): PathText<String>,
 ) -> Shown {
-    let missing = || Page::from(Problem::not_found(format!("there is no automation `{name}`")));
+    let missing = || {
+        Page::from(Problem::not_found(format!(
+            "there is no automation `{name}`"
+        )))
+    };
     let automation = state.service.automation(&name).await?.ok_or_else(missing)?;
-    let preview = state.service.preview(&automation.source, "automation.yaml").await?;
+    let preview = state
+        .service
+        .preview(&automation.source, "automation.yaml")
+        .await?;
     // The key makes this very page start it once, however often the button is pressed.
     let key = format!("console-{}", state.service.now().as_millisecond());
     let back = format!("/automations/{name}");
@@ -141,5 +174,7 @@ pub(super) async fn automation(
             }
         }
     };
-    draft("/automations", title, main).show(&state, &session).await
+    draft("/automations", title, main)
+        .show(&state, &session)
+        .await
 }

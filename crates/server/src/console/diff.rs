@@ -28,7 +28,10 @@ pub(super) fn show(patch: &str, limit: usize, raw: &str) -> Markup {
             (file, take)
         })
         .collect();
-    let cut: usize = shown.iter().map(|(file, take)| file.lines.len() - take).sum();
+    let cut: usize = shown
+        .iter()
+        .map(|(file, take)| file.lines.len() - take)
+        .sum();
     html! {
         div.diff {
             @if files.is_empty() { p.soft { "The patch is empty or not shown as text." } }
@@ -49,12 +52,24 @@ fn files(patch: &str) -> Vec<File<'_>> {
     let mut in_hunk = false;
     for line in patch.lines() {
         if let Some(names) = line.strip_prefix("diff --git ") {
-            let name = names.rsplit_once(" b/").map_or(names, |(_, name)| name).trim_matches('"').to_owned();
-            files.push(File { name, what: "changed", added: 0, removed: 0, lines: Vec::new() });
+            let name = names
+                .rsplit_once(" b/")
+                .map_or(names, |(_, name)| name)
+                .trim_matches('"')
+                .to_owned();
+            files.push(File {
+                name,
+                what: "changed",
+                added: 0,
+                removed: 0,
+                lines: Vec::new(),
+            });
             in_hunk = false;
             continue;
         }
-        let Some(file) = files.last_mut() else { continue };
+        let Some(file) = files.last_mut() else {
+            continue;
+        };
         if line.starts_with("@@") {
             in_hunk = true;
         }
@@ -63,7 +78,9 @@ fn files(patch: &str) -> Vec<File<'_>> {
                 _ if line.starts_with("new file") => file.what = "new",
                 _ if line.starts_with("deleted file") => file.what = "deleted",
                 _ if line.starts_with("rename to") => file.what = "renamed",
-                _ if line.starts_with("Binary") || line.starts_with("GIT binary") => file.what = "binary",
+                _ if line.starts_with("Binary") || line.starts_with("GIT binary") => {
+                    file.what = "binary";
+                }
                 _ => {}
             }
             continue;
@@ -98,7 +115,10 @@ fn lines(lines: &[&str]) -> Markup {
 fn starts(line: &str) -> (u64, u64) {
     let number = |sign: char| {
         let text = line.split_once(sign)?.1;
-        text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        text.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
     };
     (number('-').unwrap_or(0), number('+').unwrap_or(0))
 }
@@ -113,8 +133,13 @@ mod tests {
     #[test]
     fn a_patch_is_taken_apart_by_file() {
         let files = files(PATCH);
-        assert_eq!(files.iter().map(|file| (file.name.as_str(), file.what, file.added, file.removed)).collect::<Vec<_>>(),
-            [("x", "new", 2, 0), ("y", "changed", 1, 1)]);
+        assert_eq!(
+            files
+                .iter()
+                .map(|file| (file.name.as_str(), file.what, file.added, file.removed))
+                .collect::<Vec<_>>(),
+            [("x", "new", 2, 0), ("y", "changed", 1, 1)]
+        );
         let shown = show(PATCH, 100, "/raw").into_string();
         assert!(shown.contains("+&lt;script&gt;") && !shown.contains("<script>"));
         assert!(shown.contains("<span class=\"n\">3</span>"));
@@ -122,6 +147,10 @@ mod tests {
 
     #[test]
     fn what_is_cut_is_counted() {
-        assert!(show(PATCH, 2, "/raw").into_string().contains("4 lines are not shown"));
+        assert!(
+            show(PATCH, 2, "/raw")
+                .into_string()
+                .contains("4 lines are not shown")
+        );
     }
 }

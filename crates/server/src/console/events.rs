@@ -1,5 +1,7 @@
 //! Events: what happened, and what it started.
 
+use std::fmt::Write;
+
 use axum::extract::State;
 use maud::html;
 use model::event::Event;
@@ -27,30 +29,48 @@ pub(super) struct Wanted {
 /// What an event says, in a few words.
 pub(super) fn headline(event: &Event) -> String {
     let subject = &event.subject;
-    let action = event.data.get("action").and_then(serde_json::Value::as_str).map(|text| text.replace('_', " "));
-    let mut text = action.map_or_else(|| event.event_type.clone(), |action| format!("{} {action}", event.event_type));
+    let action = event
+        .data
+        .get("action")
+        .and_then(serde_json::Value::as_str)
+        .map(|text| text.replace('_', " "));
+    let mut text = action.map_or_else(
+        || event.event_type.clone(),
+        |action| format!("{} {action}", event.event_type),
+    );
     if let Some(number) = subject.change {
-        text.push_str(&format!(" (number {number})"));
+        let _ = write!(text, " (number {number})");
     }
     if let Some(repository) = &subject.repository {
-        text.push_str(&format!(" on {repository}"));
+        let _ = write!(text, " on {repository}");
     }
     if let Some(automation) = &subject.automation {
-        text.push_str(&format!(" of {automation}"));
+        let _ = write!(text, " of {automation}");
     }
     if let Some(branch) = &subject.branch {
-        text.push_str(&format!(", branch {branch}"));
+        let _ = write!(text, ", branch {branch}");
     }
     words::safe(&text)
 }
 
 /// `GET /events`.
-pub(super) async fn list(State(state): State<AppState>, session: Session, Params(wanted): Params<Wanted>) -> Shown {
+pub(super) async fn list(
+    State(state): State<AppState>,
+    session: Session,
+    Params(wanted): Params<Wanted>,
+) -> Shown {
     let now = state.service.now();
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let filter =
-        EventFilter { event_type: given(&wanted.event_type), repository: given(&wanted.repository), before: wanted.before };
-    let mut events = state.service.store().events(filter, Cut::first(SHOWN + 1)).await?;
+    let filter = EventFilter {
+        event_type: given(&wanted.event_type),
+        repository: given(&wanted.repository),
+        before: wanted.before,
+    };
+    let mut events = state
+        .service
+        .store()
+        .events(filter, Cut::first(SHOWN + 1))
+        .await?;
     let more = events.len() > SHOWN as usize;
     events.truncate(SHOWN as usize);
     let filtered = !wanted.event_type.is_empty() || !wanted.repository.is_empty();
@@ -68,7 +88,7 @@ pub(super) async fn list(State(state): State<AppState>, session: Session, Params
         @if events.is_empty() {
             (empty(if filtered { "No such event" } else { "No events yet" }, &html! {
                 "Pushes, comments and what happens to changes come from the forge, times from schedules, and you can send one yourself:"
-                pre.command { "nightcrew event send push --repository NAME" } }))
+                pre.command { "nightcrew event send event.json" } }))
         } @else {
             table.cards {
                 thead { tr { th { "What" } th { "Who" } th { "Source" } th { "When" } } }
@@ -84,18 +104,28 @@ pub(super) async fn list(State(state): State<AppState>, session: Session, Params
             a rel="next" href={ "/events?type=" (wanted.event_type) "&repository=" (wanted.repository) "&before=" (last.id) } { "older →" }
         } } }
     };
-    draft("/events", "Events", main).live("", "event").show(&state, &session).await
+    draft("/events", "Events", main)
+        .live("", "event")
+        .show(&state, &session)
+        .await
 }
 
 /// `GET /events/{id}`.
-pub(super) async fn one(State(state): State<AppState>, session: Session, PathText(id): PathText<String>) -> Shown {
+pub(super) async fn one(
+    State(state): State<AppState>,
+    session: Session,
+    PathText(id): PathText<String>,
+) -> Shown {
     let now = state.service.now();
     let missing = || Page::from(Problem::not_found(format!("there is no event `{id}`")));
     let id: EventId = id.parse().map_err(|_| missing())?;
     let event = state.service.store().event(id).await?.ok_or_else(missing)?;
     let runs = state.service.runs_of_event(id).await?;
     let data = serde_json::to_string_pretty(&event.data).unwrap_or_default();
-    let replay_of = event.data.get("replay_of").and_then(serde_json::Value::as_str);
+    let replay_of = event
+        .data
+        .get("replay_of")
+        .and_then(serde_json::Value::as_str);
     let main = html! {
         div.head {
             div { p.crumbs { a href="/events" { "Events" } } h1 { (headline(&event)) } }
@@ -126,5 +156,8 @@ pub(super) async fn one(State(state): State<AppState>, session: Session, PathTex
         section.panel { h2 { "Data" } pre.source tabindex="0" { code { (words::safe(&data)) } }
             p.soft.small { "Data is never taken for instructions. A replay is another event with the same data: automations fire again." } }
     };
-    draft("/events", headline(&event), main).live("", "run event").show(&state, &session).await
+    draft("/events", headline(&event), main)
+        .live("", "run event")
+        .show(&state, &session)
+        .await
 }

@@ -36,26 +36,61 @@ struct Class<'a> {
 }
 
 /// `GET /inbox`.
-pub(super) async fn show(State(state): State<AppState>, session: Session, Params(wanted): Params<Wanted>) -> Shown {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    session: Session,
+    Params(wanted): Params<Wanted>,
+) -> Shown {
     let (service, store, now) = (&state.service, state.service.store(), state.service.now());
-    let filter = TaskFilter { inbox: true, ..TaskFilter::default() };
+    let filter = TaskFilter {
+        inbox: true,
+        ..TaskFilter::default()
+    };
     let total = store.count_tasks(filter.clone()).await?;
-    let rows = store.tasks(filter, TaskOrder::Newest, Cut { offset: wanted.offset, limit: SHOWN }).await?;
-    let asks: Vec<&TaskRow> = rows.iter().filter(|row| row.wait == Some(WaitKind::Approval)).collect();
+    let rows = store
+        .tasks(
+            filter,
+            TaskOrder::Newest,
+            Cut {
+                offset: wanted.offset,
+                limit: SHOWN,
+            },
+        )
+        .await?;
+    let asks: Vec<&TaskRow> = rows
+        .iter()
+        .filter(|row| row.wait == Some(WaitKind::Approval))
+        .collect();
     let stuck: Vec<&TaskRow> = rows
         .iter()
         .filter(|row| row.status == TaskStatus::Waiting && row.wait != Some(WaitKind::Approval))
         .collect();
     let mut groups: BTreeMap<(&str, &str), Vec<&TaskRow>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.status == TaskStatus::InReview) {
-        groups.entry((&row.automation, row.diff_class.as_deref().unwrap_or_default())).or_default().push(row);
+        groups
+            .entry((
+                &row.automation,
+                row.diff_class.as_deref().unwrap_or_default(),
+            ))
+            .or_default()
+            .push(row);
     }
     let mut classes = Vec::new();
     for rows in groups.into_values() {
-        let mut class = Class { rows, title: String::new(), patch: None };
-        if classes.len() < SAMPLES && let Some(first) = class.rows.first() {
+        let mut class = Class {
+            rows,
+            title: String::new(),
+            patch: None,
+        };
+        if classes.len() < SAMPLES
+            && let Some(first) = class.rows.first()
+        {
             let task = service.task(first.id).await?;
-            class.title = task.proposal.as_ref().map(|proposal| words::safe(&proposal.title)).unwrap_or_default();
+            class.title = task
+                .proposal
+                .as_ref()
+                .map(|proposal| words::safe(&proposal.title))
+                .unwrap_or_default();
             class.patch = service.patch(&task).await.ok();
         }
         classes.push(class);
@@ -85,7 +120,10 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, Params
         }
         (pager("/inbox", wanted.offset, SHOWN, total))
     };
-    draft("/inbox", "Inbox", main).live("", "task").show(&state, &session).await
+    draft("/inbox", "Inbox", main)
+        .live("", "task")
+        .show(&state, &session)
+        .await
 }
 
 fn heading(row: &TaskRow, now: jiff::Timestamp) -> Markup {
@@ -104,18 +142,23 @@ fn asking(row: &TaskRow, session: &Session, now: jiff::Timestamp) -> Markup {
         article.panel id={ "ask-" (row.id) } data-item data-task=(row.id) {
             (heading(row, now))
             p.ask { (words::row(row)) }
-            form.answer method="post" action={ "/tasks/" (row.id) "/act/approve" } {
-                (token(session))
-                button.primary { "Approve" }
-                input #{ "why-" (row.id) } name="text" placeholder="Why not (for a no)" aria-label="Why not";
-                button.danger formaction={ "/tasks/" (row.id) "/act/deny" } { "Deny" }
+            // Two forms: the return key in the box for a no must never say yes.
+            div.answer {
+                form method="post" action={ "/tasks/" (row.id) "/act/approve" } { (token(session)) button.primary { "Approve" } }
+                form.answer.grow method="post" action={ "/tasks/" (row.id) "/act/deny" } {
+                    (token(session))
+                    input #{ "why-" (row.id) } name="text" placeholder="Why not (for a no)" aria-label="Why not";
+                    button.danger { "Deny" }
+                }
             }
         }
     }
 }
 
 fn reviewing(class: &Class<'_>, session: &Session, now: jiff::Timestamp) -> Markup {
-    let Some(first) = class.rows.first() else { return html! {} };
+    let Some(first) = class.rows.first() else {
+        return html! {};
+    };
     let name = first.diff_class.as_deref().unwrap_or_default();
     let all = format!("/campaigns/{}/classes/{name}", first.campaign);
     let several = class.rows.len() > 1;
@@ -128,25 +171,29 @@ fn reviewing(class: &Class<'_>, session: &Session, now: jiff::Timestamp) -> Mark
             }
             @if let Some(patch) = &class.patch {
                 details.sample id={ "sample-" (words::safe(name)) } {
-                    summary { (glyph("review")) @if several { "Read the sample (" (words::safe(&first.target.to_string())) "); all " (class.rows.len()) " have its shape" } @else { "Read the diff" } }
+                    summary { (glyph("review")) " " @if several { "Read the sample (" (words::safe(&first.target.to_string())) "); all " (class.rows.len()) " have its shape" } @else { "Read the diff" } }
                     (super::diff::show(patch, LINES, &format!("/api/v1/tasks/{}/diff", first.id)))
                 }
             }
-            ul.rows.tight {
-                @for row in &class.rows {
-                    li id={ "rev-" (row.id) } data-item data-task=(row.id) {
-                        div.row {
-                            a.item href={ "/tasks/" (row.id) } { (words::safe(&row.target.to_string())) }
-                            @if let Some(number) = row.change { span.soft { "change " (number) } }
-                            (time(row.updated_at, now))
-                            form.answer.push method="post" action={ "/tasks/" (row.id) "/act/review" } {
-                                (token(session))
-                                button.small name="verdict" value="approved" { "Approve" }
-                                button.small.primary formaction={ "/tasks/" (row.id) "/act/merge" } { "Merge" }
-                                (method_select())
+            form method="post" action=(all) {
+                (token(session))
+                input type="hidden" name="verdict" value="approved";
+                ul.rows.tight {
+                    @for row in &class.rows {
+                        @let act = format!("/tasks/{}/act", row.id);
+                        li id={ "rev-" (row.id) } data-item data-task=(row.id) {
+                            div.row {
+                                a.item href={ "/tasks/" (row.id) } { (words::safe(&row.target.to_string())) }
+                                @if let Some(number) = row.change { span.soft { "change " (number) } }
+                                (time(row.updated_at, now))
+                                span.answer.push {
+                                    button.small formaction={ (act) "/review" } { "Approve" }
+                                    button.small.primary formaction={ (act) "/merge" } { "Merge" }
+                                }
                             }
                         }
                     }
+                    li { div.row { span.push { span.soft.small { "“Merge” merges " } (method_select()) } } }
                 }
             }
         }

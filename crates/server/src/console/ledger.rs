@@ -27,15 +27,24 @@ pub(super) struct Wanted {
 }
 
 /// `GET /ledger`.
-pub(super) async fn show(State(state): State<AppState>, session: Session, Params(wanted): Params<Wanted>) -> Shown {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    session: Session,
+    Params(wanted): Params<Wanted>,
+) -> Shown {
     let (store, now) = (state.service.store(), state.service.now());
     let ledger = store.ledger_state().await?;
     let sought = match wanted.subject.is_empty() {
         true => None,
         false => Some(find(store.as_ref(), ledger.size, &wanted).await?),
     };
-    let index = sought.as_ref().and_then(|found| found.as_ref().map(|entry| entry.index));
-    let from = index.map(|index| index.saturating_sub(5)).or(wanted.from).unwrap_or(ledger.size.saturating_sub(u64::from(SHOWN)));
+    let index = sought
+        .as_ref()
+        .and_then(|found| found.as_ref().map(|entry| entry.index));
+    let from = index
+        .map(|index| index.saturating_sub(5))
+        .or(wanted.from)
+        .unwrap_or(ledger.size.saturating_sub(u64::from(SHOWN)));
     let mut entries = store.ledger_entries(from, SHOWN).await?;
     entries.reverse();
     let main = html! {
@@ -57,7 +66,7 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, Params
                     Some(text) => {
                         pre.checkpoint tabindex="0" { (text) }
                         p.small { "Keep this text where nobody can write who can write here: in a mail to yourself, on another machine. From then on nothing before it can change unnoticed." }
-                        pre.command { "nightcrew ledger export > checkpoint.txt" }
+                        pre.command { "nightcrew ledger checkpoint > checkpoint.txt" }
                     },
                     None => (empty("None yet", &html! { "The first entries make the first checkpoint." })),
                 }
@@ -76,7 +85,11 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, Params
         }
     };
     let page = draft("/ledger", "Ledger", main);
-    let page = if wanted.from.is_none() && wanted.subject.is_empty() { page.live("", "ledger") } else { page };
+    let page = if wanted.from.is_none() && wanted.subject.is_empty() {
+        page.live("", "ledger")
+    } else {
+        page
+    };
     page.show(&state, &session).await
 }
 
@@ -118,8 +131,16 @@ fn subject(text: &str) -> Markup {
 }
 
 /// The entry of a fact: entries lie nearly in order of time, so halving finds the place.
-async fn find(store: &dyn Store, size: u64, wanted: &Wanted) -> Result<Option<LedgerEntry>, StoreError> {
-    let heading = |entry: &LedgerEntry| ledger::Leaf::parse(&entry.leaf).ok().map(|leaf| leaf.heading().clone());
+async fn find(
+    store: &dyn Store,
+    size: u64,
+    wanted: &Wanted,
+) -> Result<Option<LedgerEntry>, StoreError> {
+    let heading = |entry: &LedgerEntry| {
+        ledger::Leaf::parse(&entry.leaf)
+            .ok()
+            .map(|leaf| leaf.heading().clone())
+    };
     let begin = wanted.at.saturating_sub(SKEW_US);
     let (mut low, mut high) = (0, size);
     while low < high {
@@ -132,7 +153,8 @@ async fn find(store: &dyn Store, size: u64, wanted: &Wanted) -> Result<Option<Le
     }
     let window = store.ledger_entries(low, WINDOW).await?;
     Ok(window.into_iter().find(|entry| {
-        heading(entry).is_some_and(|found| found.subject == wanted.subject && found.seq == wanted.seq)
+        heading(entry)
+            .is_some_and(|found| found.subject == wanted.subject && found.seq == wanted.seq)
     }))
 }
 
@@ -143,12 +165,19 @@ pub(super) struct Kept {
 }
 
 /// `POST /ledger/verify`.
-pub(super) async fn verify(State(state): State<AppState>, Form(session, kept): Form<Kept>) -> Shown {
+pub(super) async fn verify(
+    State(state): State<AppState>,
+    Form(session, kept): Form<Kept>,
+) -> Shown {
     state.service.sequence_all().await?;
     // Browsers send line ends as CR LF; a checkpoint is signed over LF.
     let text = kept.text.replace("\r\n", "\n");
     let text = text.trim();
-    let earlier = if text.is_empty() { Vec::new() } else { vec![format!("{text}\n")] };
+    let earlier = if text.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("{text}\n")]
+    };
     let report = state.service.verify_ledger(&earlier).await?;
     let main = html! {
         div.narrow {
@@ -169,5 +198,7 @@ pub(super) async fn verify(State(state): State<AppState>, Form(session, kept): F
             p { a href="/ledger" { "Back to the ledger" } }
         }
     };
-    draft("/ledger", "Verified", main).show(&state, &session).await
+    draft("/ledger", "Verified", main)
+        .show(&state, &session)
+        .await
 }

@@ -12,7 +12,10 @@ use crate::http::{AppState, Session};
 /// `GET /`.
 pub(super) async fn show(State(state): State<AppState>, session: Session) -> Shown {
     let (service, store, now) = (&state.service, state.service.store(), state.service.now());
-    let inbox = TaskFilter { inbox: true, ..TaskFilter::default() };
+    let inbox = TaskFilter {
+        inbox: true,
+        ..TaskFilter::default()
+    };
     let waiting = store.count_tasks(inbox.clone()).await?;
     let first = store.tasks(inbox, TaskOrder::Newest, Cut::first(6)).await?;
     let counts = store.status_counts(None).await?;
@@ -92,7 +95,10 @@ pub(super) async fn show(State(state): State<AppState>, session: Session) -> Sho
             }
         }
     };
-    draft("/", "Overview", main).live("", "task campaign event definitions run").show(&state, &session).await
+    draft("/", "Overview", main)
+        .live("", "task campaign event definitions run")
+        .show(&state, &session)
+        .await
 }
 
 fn begin(repositories: u64, automations: u64) -> maud::Markup {
@@ -113,7 +119,9 @@ fn begin(repositories: u64, automations: u64) -> maud::Markup {
 
 /// The level a host reaches, in words.
 fn isolation(report: Option<&serde_json::Value>) -> String {
-    let level = report.and_then(|report| report.get("level")).and_then(serde_json::Value::as_str);
+    let level = report
+        .and_then(|report| report.get("level"))
+        .and_then(serde_json::Value::as_str);
     match level {
         Some(level) => words::safe(level),
         None => "recorded with each task".to_owned(),

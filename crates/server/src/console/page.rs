@@ -36,7 +36,12 @@ pub(super) struct Draft {
 
 /// A page for the place in the navigation that has this address.
 pub(super) fn draft(place: &'static str, title: impl Into<String>, main: Markup) -> Draft {
-    Draft { title: title.into(), place, live: None, main }
+    Draft {
+        title: title.into(),
+        place,
+        live: None,
+        main,
+    }
 }
 
 impl Draft {
@@ -48,7 +53,10 @@ impl Draft {
 
     /// The finished page, or only its inside where that was asked for.
     pub(super) async fn show(self, state: &AppState, session: &Session) -> Result<Page, Page> {
-        let filter = TaskFilter { inbox: true, ..TaskFilter::default() };
+        let filter = TaskFilter {
+            inbox: true,
+            ..TaskFilter::default()
+        };
         let inbox = state.service.store().count_tasks(filter).await?;
         let title = format!("{} · Nightcrew", self.title);
         let (stream, kinds) = self.live.clone().unwrap_or_default();
@@ -61,7 +69,10 @@ impl Draft {
         if session.fragment {
             return Ok(Page(Html(main.into_string()).into_response()));
         }
-        Ok(Page(Html(frame(&title, self.place, Some((session, inbox)), &main).into_string()).into_response()))
+        Ok(Page(
+            Html(frame(&title, self.place, Some((session, inbox)), &main).into_string())
+                .into_response(),
+        ))
     }
 }
 
@@ -155,14 +166,24 @@ impl Page {
 
     /// For forms that no page of ours has sent.
     pub(crate) fn forged(_: &Session) -> Self {
-        let detail = "the form was not sent by a page of this console, or it is older than your session";
-        Self::from(Problem::new(403, "forbidden", detail).hint("go back, reload the page and try again"))
+        let detail =
+            "the form was not sent by a page of this console, or it is older than your session";
+        Self::from(
+            Problem::new(403, "forbidden", detail).hint("go back, reload the page and try again"),
+        )
     }
 
     fn bare(status: u16, title: &str, main: &Markup) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let page = frame(&format!("{title} · Nightcrew"), "", None, main);
-        Self((status, [(header::CACHE_CONTROL, "no-store")], Html(page.into_string())).into_response())
+        Self(
+            (
+                status,
+                [(header::CACHE_CONTROL, "no-store")],
+                Html(page.into_string()),
+            )
+                .into_response(),
+        )
     }
 }
 

@@ -109,7 +109,11 @@ pub(super) fn legend(counts: &[StatusCount], base: &str) -> Markup {
 
 /// Links to the pages before and after.
 pub(super) fn pager(address: &str, offset: u32, limit: u32, total: u64) -> Markup {
-    let joined = if address.contains('?') { format!("{address}&") } else { format!("{address}?") };
+    let joined = if address.contains('?') {
+        format!("{address}&")
+    } else {
+        format!("{address}?")
+    };
     let last = u64::from(offset) + u64::from(limit);
     html! {
         @if total > u64::from(limit) || offset > 0 {

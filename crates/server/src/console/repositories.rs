@@ -25,11 +25,18 @@ pub(super) struct Wanted {
 }
 
 /// `GET /repositories`.
-pub(super) async fn list(State(state): State<AppState>, session: Session, Params(wanted): Params<Wanted>) -> Shown {
+pub(super) async fn list(
+    State(state): State<AppState>,
+    session: Session,
+    Params(wanted): Params<Wanted>,
+) -> Shown {
     let now = state.service.now();
     let all = state.inventory.repositories(&state.service).await?;
     let text = wanted.q.to_lowercase();
-    let found: Vec<&Repository> = all.iter().filter(|repository| repository.name.to_lowercase().contains(&text)).collect();
+    let found: Vec<&Repository> = all
+        .iter()
+        .filter(|repository| repository.name.to_lowercase().contains(&text))
+        .collect();
     let shown = found.iter().skip(wanted.offset as usize).take(SHOWN);
     let main = html! {
         div.head { h1 { "Repositories" } span.soft { (found.len()) @if found.len() != all.len() { " of " (all.len()) } } }
@@ -55,7 +62,10 @@ pub(super) async fn list(State(state): State<AppState>, session: Session, Params
         }
         (import_form(&session))
     };
-    draft("/repositories", "Repositories", main).live("", "definitions").show(&state, &session).await
+    draft("/repositories", "Repositories", main)
+        .live("", "definitions")
+        .show(&state, &session)
+        .await
 }
 
 fn import_form(session: &Session) -> Markup {
@@ -83,18 +93,36 @@ pub(super) async fn imported(state: &AppState, session: &Session, imported: &[Im
                 @if let Some(problem) = &one.problem { span.bad-text { (words::sentence(problem)) } } }
         } } } }
     };
-    draft("/repositories", "Import", main).show(state, session).await
+    draft("/repositories", "Import", main)
+        .show(state, session)
+        .await
 }
 
 /// `GET /repositories/{name}`.
-pub(super) async fn one(State(state): State<AppState>, session: Session, PathText(name): PathText<String>) -> Shown {
+pub(super) async fn one(
+    State(state): State<AppState>,
+    session: Session,
+    PathText(name): PathText<String>,
+) -> Shown {
     let (service, store, now) = (&state.service, state.service.store(), state.service.now());
-    let missing = || Page::from(Problem::not_found(format!("there is no repository `{name}`")));
+    let missing = || {
+        Page::from(Problem::not_found(format!(
+            "there is no repository `{name}`"
+        )))
+    };
     let repository = service.repository(&name).await?.ok_or_else(missing)?;
-    let filter = TaskFilter { repository: Some(name.clone()), ..TaskFilter::default() };
+    let filter = TaskFilter {
+        repository: Some(name.clone()),
+        ..TaskFilter::default()
+    };
     let total = store.count_tasks(filter.clone()).await?;
-    let tasks = store.tasks(filter, TaskOrder::Newest, Cut::first(20)).await?;
-    let address = format!("http://127.0.0.1:{}/git/{}.git", state.port, repository.name);
+    let tasks = store
+        .tasks(filter, TaskOrder::Newest, Cut::first(20))
+        .await?;
+    let address = format!(
+        "http://127.0.0.1:{}/git/{}.git",
+        state.port, repository.name
+    );
     let main = html! {
         div.head { div { p.crumbs { a href="/repositories" { "Repositories" } } h1 { (words::safe(&repository.name)) } } }
         section.panel {
@@ -116,5 +144,8 @@ pub(super) async fn one(State(state): State<AppState>, session: Session, PathTex
             @if repository.file_count > FILES as u64 { p.soft { "and " (repository.file_count - FILES as u64) " more" } }
         } }
     };
-    draft("/repositories", repository.name.clone(), main).live("", "definitions").show(&state, &session).await
+    draft("/repositories", repository.name.clone(), main)
+        .live("", "definitions")
+        .show(&state, &session)
+        .await
 }

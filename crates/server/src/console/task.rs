@@ -19,12 +19,20 @@ use crate::http::{AppState, Params, PathText, Session};
 const DIFF_LINES: usize = 2500;
 
 /// `GET /tasks/{id}`.
-pub(super) async fn show(State(state): State<AppState>, session: Session, PathText(id): PathText<String>) -> Shown {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    session: Session,
+    PathText(id): PathText<String>,
+) -> Shown {
     let (service, now) = (&state.service, state.service.now());
     let id = service.find_task(&id).await?;
     let task = service.task(id).await?;
     let facts = service.task_facts(id).await?;
-    let admitted = service.store().campaign(task.campaign).await?.map(|row| row.admitted_wave);
+    let admitted = service
+        .store()
+        .campaign(task.campaign)
+        .await?
+        .map(|row| row.admitted_wave);
     let at_forge = match task.change {
         // A forge that does not answer takes nothing else from the page.
         Some(_) => service.change_at_forge(&task).await.ok(),
@@ -37,7 +45,11 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, PathTe
     let wait = task.wait.as_ref().map(|wait| wait.kind);
     let name = words::safe(&task.target.to_string());
     let body = match &task.proposal {
-        Some(proposal) => service.blob(&proposal.body).await.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        Some(proposal) => service
+            .blob(&proposal.body)
+            .await
+            .ok()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         None => None,
     };
     let main = html! {
@@ -79,7 +91,10 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, PathTe
             }
         }
     };
-    draft("/tasks", name, main).live(format!("task={id}"), "task").show(&state, &session).await
+    draft("/tasks", name, main)
+        .live(format!("task={id}"), "task")
+        .show(&state, &session)
+        .await
 }
 
 /// Only what is needed to decide about a change, for the keyboard's `a`.
@@ -95,13 +110,20 @@ pub(super) async fn review_only(state: &AppState, session: &Session, task: &Task
         section.panel { h2 { "Diff" } (super::diff::show(&patch, DIFF_LINES, &format!("/api/v1/tasks/{}/diff", task.id))) }
         (evidence(task))
     };
-    draft("/inbox", format!("Review {name}"), main).show(state, &session).await
+    draft("/inbox", format!("Review {name}"), main)
+        .show(state, &session)
+        .await
 }
 
 fn controls(task: &Task, session: &Session) -> Markup {
     let act = |act: &str| format!("/tasks/{}/act/{act}", task.id);
-    let retryable = matches!(task.status, TaskStatus::Failed | TaskStatus::Unverified | TaskStatus::Rejected)
-        || task.wait.as_ref().is_some_and(|wait| wait.kind == WaitKind::Person);
+    let retryable = matches!(
+        task.status,
+        TaskStatus::Failed | TaskStatus::Unverified | TaskStatus::Rejected
+    ) || task
+        .wait
+        .as_ref()
+        .is_some_and(|wait| wait.kind == WaitKind::Person);
     html! {
         @if retryable { (button(session, &act("retry"), "primary", "Retry")) }
         @if !task.status.is_final() {
@@ -112,7 +134,11 @@ fn controls(task: &Task, session: &Session) -> Markup {
     }
 }
 
-fn about(task: &Task, at_forge: Option<(&Change, Option<&Mergeable>)>, now: jiff::Timestamp) -> Markup {
+fn about(
+    task: &Task,
+    at_forge: Option<(&Change, Option<&Mergeable>)>,
+    now: jiff::Timestamp,
+) -> Markup {
     html! {
         section.panel aria-labelledby="h-about" {
             h2 #h-about { "About" }
@@ -147,23 +173,32 @@ fn about(task: &Task, at_forge: Option<(&Change, Option<&Mergeable>)>, now: jiff
 }
 
 fn timeline(task: &Task, facts: &[Recorded<TaskFact>], now: jiff::Timestamp) -> Markup {
+    let name = |index: u32| {
+        let named = facts.iter().find_map(|recorded| match &recorded.fact {
+            TaskFact::StepStarted {
+                index: found, id, ..
+            } if *found == index => Some(id.clone()),
+            _ => None,
+        });
+        named.unwrap_or_else(|| (index + 1).to_string())
+    };
     html! {
         section.panel aria-labelledby="h-time" {
             div.head { h2 #h-time { "Timeline" } span.soft { (facts.len()) } }
             ol.timeline {
-                @for (seq, recorded) in (1..).zip(facts) {
+                @for (seq, recorded) in (1_usize..).zip(facts) { @if !super::facts::is_told_later(&recorded.fact, &facts[seq..]) {
                     @let (shape, tone) = super::facts::mark(&recorded.fact);
                     li id={ "fact-" (seq) } class=(tone) {
                         (glyph(shape))
                         div {
-                            (super::facts::task(&recorded.fact))
+                            (super::facts::task(&recorded.fact, name))
                             div.soft.small {
                                 (time(recorded.at, now)) " · " (words::safe(&recorded.actor)) " · "
                                 a href={ "/ledger?subject=" (task.id) "&seq=" (seq) "&at=" (recorded.at.as_microsecond()) } { "ledger" }
                             }
                         }
                     }
-                }
+                } }
             }
         }
     }
@@ -187,6 +222,8 @@ pub(super) async fn lines(
     let (mut lines, next) = state.service.logs().since(id, tail.from);
     lines.retain(|line| line.step == tail.step);
     let mut response = Html(super::terminal_html::lines(&lines).into_string()).into_response();
-    response.headers_mut().insert("x-next", HeaderValue::from(next));
+    response
+        .headers_mut()
+        .insert("x-next", HeaderValue::from(next));
     Ok(Page::response(response))
 }

@@ -28,7 +28,9 @@ pub(super) async fn steps(service: &Service, task: &Task) -> Result<Markup, Serv
         if step.kind == "validate" {
             for result in &task.validators {
                 let lines = match &result.log {
-                    Some(digest) => kept_log(service, digest, step.index).await.unwrap_or_default(),
+                    Some(digest) => kept_log(service, digest, step.index)
+                        .await
+                        .unwrap_or_default(),
                     None => Vec::new(),
                 };
                 checks.push((result, lines));
@@ -47,9 +49,17 @@ pub(super) async fn steps(service: &Service, task: &Task) -> Result<Markup, Serv
     })
 }
 
-fn one(task: &Task, step: &StepRecord, log: &[LogLine], checks: &[(&ValidatorResult, Vec<LogLine>)]) -> Markup {
+fn one(
+    task: &Task,
+    step: &StepRecord,
+    log: &[LogLine],
+    checks: &[(&ValidatorResult, Vec<LogLine>)],
+) -> Markup {
     let running = step.outcome.is_none() && task.status.is_leased();
-    let failed = matches!(step.outcome, Some(StepOutcome::Failed { .. } | StepOutcome::TimedOut));
+    let failed = matches!(
+        step.outcome,
+        Some(StepOutcome::Failed { .. } | StepOutcome::TimedOut)
+    );
     let id = format!("step-{}-{}-{}", task.round, step.index, step.attempt);
     html! {
         details.step #(id) open[running || failed] {
@@ -106,9 +116,21 @@ fn terminal(task: &Task, step: u32, log: &[LogLine], running: bool, id: &str) ->
 
 const fn verdict(verdict: Verdict) -> Look {
     match verdict {
-        Verdict::Passed => Look { glyph: "merged", tone: "good", word: "passed" },
-        Verdict::Failed => Look { glyph: "failed", tone: "bad", word: "failed" },
-        Verdict::Missing => Look { glyph: "unverified", tone: "wait", word: "could not run" },
+        Verdict::Passed => Look {
+            glyph: "merged",
+            tone: "good",
+            word: "passed",
+        },
+        Verdict::Failed => Look {
+            glyph: "failed",
+            tone: "bad",
+            word: "failed",
+        },
+        Verdict::Missing => Look {
+            glyph: "unverified",
+            tone: "wait",
+            word: "could not run",
+        },
     }
 }
 
@@ -148,7 +170,11 @@ pub(super) fn evidence(task: &Task) -> Markup {
 
 /// The question that a task asks, with its answers.
 pub(super) fn approval_box(task: &Task, session: &Session) -> Markup {
-    let ask = task.wait.as_ref().map(|wait| sentence(&wait.reason.sentence)).unwrap_or_default();
+    let ask = task
+        .wait
+        .as_ref()
+        .map(|wait| sentence(&wait.reason.sentence))
+        .unwrap_or_default();
     html! {
         section.panel.decide aria-labelledby="h-ask" {
             h2 #h-ask { "It asks for consent" }
@@ -178,7 +204,12 @@ pub(super) fn method_select() -> Markup {
 }
 
 /// Review of an open change: read, say, merge.
-pub(super) fn review_box(task: &Task, change: &Change, mergeable: Option<&Mergeable>, session: &Session) -> Markup {
+pub(super) fn review_box(
+    task: &Task,
+    change: &Change,
+    mergeable: Option<&Mergeable>,
+    session: &Session,
+) -> Markup {
     let act = |act: &str| format!("/tasks/{}/act/{act}", task.id);
     html! {
         section.panel.decide aria-labelledby="h-review" {
@@ -217,8 +248,20 @@ pub(super) fn review_box(task: &Task, change: &Change, mergeable: Option<&Mergea
 /// What people said at the forge.
 pub(super) fn comments(change: &Change, now: jiff::Timestamp) -> Markup {
     let mut said: Vec<(jiff::Timestamp, &str, Option<Said>, &str)> = Vec::new();
-    said.extend(change.comments.iter().map(|c| (c.at, c.actor.name.as_str(), None, c.text.as_str())));
-    said.extend(change.reviews.iter().map(|r| (r.at, r.actor.name.as_str(), Some(r.verdict), r.text.as_str())));
+    said.extend(
+        change
+            .comments
+            .iter()
+            .map(|c| (c.at, c.actor.name.as_str(), None, c.text.as_str())),
+    );
+    said.extend(change.reviews.iter().map(|r| {
+        (
+            r.at,
+            r.actor.name.as_str(),
+            Some(r.verdict),
+            r.text.as_str(),
+        )
+    }));
     said.sort_by_key(|(at, ..)| *at);
     html! {
         section.panel aria-labelledby="h-said" {

@@ -29,14 +29,37 @@ pub(super) struct Wanted {
 }
 
 /// `GET /tasks`.
-pub(super) async fn show(State(state): State<AppState>, session: Session, Params(wanted): Params<Wanted>) -> Shown {
+pub(super) async fn show(
+    State(state): State<AppState>,
+    session: Session,
+    Params(wanted): Params<Wanted>,
+) -> Shown {
     let (store, now) = (state.service.store(), state.service.now());
     let filter = filter(&state, &wanted).await?;
     let total = store.count_tasks(filter.clone()).await?;
-    let order = if wanted.campaign.is_empty() { TaskOrder::Newest } else { TaskOrder::Target };
-    let rows = store.tasks(filter, order, Cut { offset: wanted.offset, limit: SHOWN }).await?;
+    let order = if wanted.campaign.is_empty() {
+        TaskOrder::Newest
+    } else {
+        TaskOrder::Target
+    };
+    let rows = store
+        .tasks(
+            filter,
+            order,
+            Cut {
+                offset: wanted.offset,
+                limit: SHOWN,
+            },
+        )
+        .await?;
     let chips = chips(&wanted);
-    let address = session.here.split("offset=").next().unwrap_or_default().trim_end_matches(['&', '?']).to_owned();
+    let address = session
+        .here
+        .split("offset=")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(['&', '?'])
+        .to_owned();
     let main = html! {
         div.head { h1 { "Tasks" } span.soft { (total) } }
         form.filters method="get" action="/tasks" role="search" {
@@ -62,8 +85,15 @@ pub(super) async fn show(State(state): State<AppState>, session: Session, Params
         } @else { (task_table(&rows, now, wanted.automation.is_empty() && wanted.campaign.is_empty())) }
         (pager(&address, wanted.offset, SHOWN, total))
     };
-    let query = if wanted.campaign.is_empty() { String::new() } else { format!("campaign={}", wanted.campaign) };
-    draft("/tasks", "Tasks", main).live(query, "task").show(&state, &session).await
+    let query = if wanted.campaign.is_empty() {
+        String::new()
+    } else {
+        format!("campaign={}", wanted.campaign)
+    };
+    draft("/tasks", "Tasks", main)
+        .live(query, "task")
+        .show(&state, &session)
+        .await
 }
 
 /// What is filtered by besides text and state.
@@ -76,7 +106,10 @@ fn chips(wanted: &Wanted) -> Vec<(&'static str, &str)> {
         ("automation", &wanted.automation),
         ("repository", &wanted.repository),
     ];
-    all.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.as_str())).collect()
+    all.into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name, value.as_str()))
+        .collect()
 }
 
 async fn filter(state: &AppState, wanted: &Wanted) -> Result<TaskFilter, Page> {
@@ -90,13 +123,27 @@ async fn filter(state: &AppState, wanted: &Wanted) -> Result<TaskFilter, Page> {
         Some(text) => Some(state.service.find_campaign(&text).await?),
         None => None,
     };
+    let run = match given(&wanted.run) {
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| invalid(format!("`{text}` is no run")))?,
+        ),
+        None => None,
+    };
+    let wave = match given(&wanted.wave) {
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| invalid(format!("`{text}` is no wave")))?,
+        ),
+        None => None,
+    };
     Ok(TaskFilter {
         campaign,
-        run: given(&wanted.run).map(|run| run.parse().map_err(|_| invalid(format!("`{run}` is no run")))).transpose()?,
+        run,
         automation: given(&wanted.automation),
         repository: given(&wanted.repository),
         statuses,
-        wave: given(&wanted.wave).map(|wave| wave.parse().map_err(|_| invalid(format!("`{wave}` is no wave")))).transpose()?,
+        wave,
         diff_class: given(&wanted.class),
         text: given(&wanted.q),
         ..TaskFilter::default()

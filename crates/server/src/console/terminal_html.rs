@@ -54,7 +54,9 @@ struct Style {
 
 impl Style {
     fn apply(&mut self, codes: &str) {
-        let mut codes = codes.split([';', ':']).map(|code| code.parse::<u16>().unwrap_or(0));
+        let mut codes = codes
+            .split([';', ':'])
+            .map(|code| code.parse::<u16>().unwrap_or(0));
         while let Some(code) = codes.next() {
             match code {
                 0 => *self = Self::default(),
@@ -74,14 +76,21 @@ impl Style {
                 38 | 48 => {
                     // Of the larger palettes the first sixteen colours are known; the rest is passed over.
                     let chosen = match codes.next() {
-                        Some(5) => codes.next().and_then(|n| u8::try_from(n).ok()).filter(|n| *n < 16),
+                        Some(5) => codes
+                            .next()
+                            .and_then(|n| u8::try_from(n).ok())
+                            .filter(|n| *n < 16),
                         Some(2) => {
                             codes.by_ref().take(3).for_each(drop);
                             None
                         }
                         _ => None,
                     };
-                    if code == 38 { self.front = chosen } else { self.back = chosen }
+                    if code == 38 {
+                        self.front = chosen;
+                    } else {
+                        self.back = chosen;
+                    }
                 }
                 _ => {}
             }
@@ -90,8 +99,18 @@ impl Style {
 
     fn classes(self) -> Option<String> {
         let mut classes = Vec::new();
-        let flags = [(self.bold, "b"), (self.dim, "dim"), (self.italic, "i"), (self.underline, "u")];
-        classes.extend(flags.iter().filter(|(set, _)| *set).map(|(_, class)| (*class).to_owned()));
+        let flags = [
+            (self.bold, "b"),
+            (self.dim, "dim"),
+            (self.italic, "i"),
+            (self.underline, "u"),
+        ];
+        classes.extend(
+            flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, class)| (*class).to_owned()),
+        );
         classes.extend(self.front.map(|n| format!("f{n}")));
         classes.extend(self.back.map(|n| format!("k{n}")));
         (!classes.is_empty()).then(|| classes.join(" "))
@@ -105,12 +124,18 @@ mod tests {
     #[test]
     fn colours_become_classes_and_markup_stays_text() {
         let shown = text("\u{1b}[1;31m<b>no</b>\u{1b}[0m ok\u{1b}[2J").into_string();
-        assert_eq!(shown, "<span class=\"b f1\">&lt;b&gt;no&lt;/b&gt;</span> ok␛[2J");
+        assert_eq!(
+            shown,
+            "<span class=\"b f1\">&lt;b&gt;no&lt;/b&gt;</span> ok␛[2J"
+        );
     }
 
     #[test]
     fn large_palettes_do_not_confuse_what_follows() {
         let shown = text("\u{1b}[38;2;1;2;3;4mx\u{1b}[0;38;5;9my").into_string();
-        assert_eq!(shown, "<span class=\"u\">x</span><span class=\"f9\">y</span>");
+        assert_eq!(
+            shown,
+            "<span class=\"u\">x</span><span class=\"f9\">y</span>"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! States in words: what they are called, what happens next, and who is waited for.
 
+use std::fmt::Write;
+
 use model::campaign::CampaignStatus;
 use model::rows::TaskRow;
 use model::run::RunStatus;
@@ -33,7 +35,9 @@ pub(super) const fn task(status: TaskStatus, wait: Option<WaitKind>) -> Look {
         (TaskStatus::Waiting, Some(WaitKind::Approval)) => look("you", "you", "asks for consent"),
         (TaskStatus::Waiting, Some(WaitKind::Person)) => look("you", "you", "needs a person"),
         (TaskStatus::Waiting, Some(WaitKind::Budget)) => look("you", "you", "budget used up"),
-        (TaskStatus::Waiting, Some(WaitKind::Quota)) => look("waiting", "wait", "waits for a place"),
+        (TaskStatus::Waiting, Some(WaitKind::Quota)) => {
+            look("waiting", "wait", "waits for a place")
+        }
         (TaskStatus::Waiting, Some(WaitKind::Timer)) => look("waiting", "wait", "waits for a time"),
         (TaskStatus::Waiting, Some(WaitKind::Ci)) => look("waiting", "wait", "waits for checks"),
         (TaskStatus::Waiting, None) => look("waiting", "wait", "waiting"),
@@ -73,57 +77,95 @@ pub(super) fn next(task: &Task, admitted_wave: Option<u32>) -> String {
     if task.paused && !task.status.is_final() {
         return "Paused by a person: no step starts until somebody resumes it.".to_owned();
     }
-    let reason = || task.reason.as_ref().map(|reason| sentence(&reason.sentence)).unwrap_or_default();
+    let reason = || {
+        task.reason
+            .as_ref()
+            .map(|reason| sentence(&reason.sentence))
+            .unwrap_or_default()
+    };
     match task.status {
         TaskStatus::Queued => match admitted_wave {
             Some(admitted) if task.wave > admitted => {
-                format!("Waits for its wave ({}); the campaign has let in waves up to {admitted}.", task.wave)
+                format!(
+                    "Waits for its wave ({}); the campaign has let in waves up to {admitted}.",
+                    task.wave
+                )
             }
             _ => "Starts as soon as a runner has a place.".to_owned(),
         },
-        TaskStatus::Preparing => "A runner is making its environment; then the first step starts.".to_owned(),
+        TaskStatus::Preparing => {
+            "A runner is making its environment; then the first step starts.".to_owned()
+        }
         TaskStatus::Running => match task.steps.last().filter(|step| step.outcome.is_none()) {
             Some(step) => format!("Step “{}” is running; nobody is waited for.", step.id),
             None => "The next step is about to start.".to_owned(),
         },
-        TaskStatus::Validating => "Validators compare the work with the base; then it becomes a change.".to_owned(),
+        TaskStatus::Validating => {
+            "Validators compare the work with the base; then it becomes a change.".to_owned()
+        }
         TaskStatus::Ready => "The change goes to the forge next.".to_owned(),
         TaskStatus::Submitted => "The forge has the change; reviewers get it next.".to_owned(),
         TaskStatus::InReview => {
-            "Waits for a reviewer: read the change, then approve and merge it, or ask for changes.".to_owned()
+            "Waits for a reviewer: read the change, then approve and merge it, or ask for changes."
+                .to_owned()
         }
         TaskStatus::Waiting => waiting(task),
         TaskStatus::Merged => "Done: the change is in the base branch.".to_owned(),
         TaskStatus::NoChange => format!("Done without a change. {}", reason()),
-        TaskStatus::Unverified => format!("Ended without evidence. {} A person may retry it.", reason()),
-        TaskStatus::Failed => format!("{} A person may retry it.", reason()),
-        TaskStatus::Rejected => format!("{} A person may retry it.", reason()),
+        TaskStatus::Unverified => retryable(format!("Ended without evidence. {}", reason())),
+        TaskStatus::Failed | TaskStatus::Rejected => retryable(reason()),
         TaskStatus::Superseded | TaskStatus::Cancelled => reason(),
     }
 }
 
+fn retryable(text: String) -> String {
+    if text.contains("retry") {
+        text
+    } else {
+        format!("{text} A person may retry it.")
+    }
+}
+
 fn waiting(task: &Task) -> String {
-    let Some(wait) = &task.wait else { return "Waits.".to_owned() };
+    let Some(wait) = &task.wait else {
+        return "Waits.".to_owned();
+    };
     let mut text = sentence(&wait.reason.sentence);
     if wait.kind == WaitKind::Approval {
         let who = match wait.owner.as_deref() {
             None | Some("anyone") => "anyone".to_owned(),
-            Some(owner) => owner.replace("role:", "somebody with the role ").replace("person:", ""),
+            Some(owner) => owner
+                .replace("role:", "somebody with the role ")
+                .replace("person:", ""),
         };
-        text.push_str(&format!(" Waits for the consent of {who}."));
+        let _ = write!(text, " Waits for the consent of {who}.");
         if let Some(until) = wait.until {
-            let silence = if wait.silence_permits { "goes on" } else { "ends as rejected" };
-            text.push_str(&format!(" Without an answer it {silence} at {}.", moment(until)));
+            let silence = if wait.silence_permits {
+                "goes on"
+            } else {
+                "ends as rejected"
+            };
+            let _ = write!(
+                text,
+                " Without an answer it {silence} at {}.",
+                moment(until)
+            );
         }
     } else if let Some(until) = wait.until {
-        text.push_str(&format!(" Goes on by itself at {}.", moment(until)));
+        let _ = write!(text, " Goes on by itself at {}.", moment(until));
     }
     text
 }
 
 /// What a row of a list says about itself.
 pub(super) fn row(row: &TaskRow) -> String {
-    row.sentence.as_deref().map(sentence).unwrap_or_default()
+    match (&row.sentence, row.status) {
+        (Some(text), _) => sentence(text),
+        (None, TaskStatus::InReview) => {
+            "Read it, then approve and merge, or ask for changes.".to_owned()
+        }
+        (None, _) => String::new(),
+    }
 }
 
 /// A time as text, UTC.
@@ -165,7 +207,7 @@ pub(super) fn safe(text: &str) -> String {
 
 /// A fragment as a sentence: a capital letter, a full stop.
 pub(super) fn sentence(text: &str) -> String {
-    let mut text = sentence_case(&safe(text.trim()));
+    let mut text = sentence_case(&safe(text.trim()).replace("person:", ""));
     if !text.is_empty() && !text.ends_with(['.', '!', '?', '…', ':']) {
         text.push('.');
     }
@@ -175,7 +217,10 @@ pub(super) fn sentence(text: &str) -> String {
 /// The first letter as a capital.
 pub(super) fn sentence_case(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

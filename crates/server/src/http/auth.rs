@@ -37,7 +37,11 @@ impl Auth {
         Self {
             api_token: api_token.into(),
             person: person.into(),
-            roles: vec!["author".to_owned(), "reviewer".to_owned(), "operator".to_owned()],
+            roles: vec![
+                "author".to_owned(),
+                "reviewer".to_owned(),
+                "operator".to_owned(),
+            ],
             tokens: Mutex::default(),
             sessions: Mutex::default(),
         }
@@ -53,7 +57,9 @@ impl Auth {
     /// A token that signs one browser in, once. Empty when the system has no random bytes.
     #[must_use]
     pub fn one_time_token(&self) -> String {
-        let Some(token) = secret() else { return String::new() };
+        let Some(token) = secret() else {
+            return String::new();
+        };
         if let Ok(mut tokens) = self.tokens.lock() {
             if tokens.len() == MOST_TOKENS {
                 tokens.pop_front();
@@ -66,7 +72,10 @@ impl Auth {
     /// The person behind every request.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor { name: format!("person:{}", self.person), roles: self.roles.clone() }
+        Actor {
+            name: format!("person:{}", self.person),
+            roles: self.roles.clone(),
+        }
     }
 
     /// Whether this is the API token.
@@ -87,7 +96,10 @@ impl Auth {
         if sessions.len() == MOST_SESSIONS {
             sessions.pop_front();
         }
-        sessions.push_back(Kept { cookie: hash(&cookie), csrf });
+        sessions.push_back(Kept {
+            cookie: hash(&cookie),
+            csrf,
+        });
         Some(cookie)
     }
 
@@ -95,7 +107,10 @@ impl Auth {
     pub(crate) fn session(&self, cookie: &str) -> Option<String> {
         let wanted = hash(cookie);
         let sessions = self.sessions.lock().ok()?;
-        sessions.iter().find(|kept| kept.cookie == wanted).map(|kept| kept.csrf.clone())
+        sessions
+            .iter()
+            .find(|kept| kept.cookie == wanted)
+            .map(|kept| kept.csrf.clone())
     }
 
     /// Ends a session.

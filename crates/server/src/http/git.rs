@@ -18,23 +18,46 @@ use super::{AppState, guard};
 pub(super) fn routes(state: &AppState) -> Router<AppState> {
     let service = Arc::clone(&state.service);
     let on_push: forge::http::OnPush = Arc::new(move |name| service.look_at(name.as_str()));
-    let options = HttpOptions { on_push: Some(on_push), ..HttpOptions::default() };
+    let options = HttpOptions {
+        on_push: Some(on_push),
+        ..HttpOptions::default()
+    };
     let smart = SmartHttp::new(state.service.local_forge().clone(), options);
     Router::new().route(
         "/git/{*path}",
-        any(move |State(state): State<AppState>, request: Request| serve(state, smart.clone(), request)),
+        any(move |State(state): State<AppState>, request: Request| {
+            serve(state, smart.clone(), request)
+        }),
     )
 }
 
 async fn serve(state: AppState, smart: SmartHttp, request: Request) -> axum::response::Response {
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().map(str::to_owned);
-    let path = parts.uri.path().strip_prefix("/git").unwrap_or_default().to_owned();
+    let path = parts
+        .uri
+        .path()
+        .strip_prefix("/git")
+        .unwrap_or_default()
+        .to_owned();
     let pushes = path.ends_with("/git-receive-pack")
-        || query.as_deref().is_some_and(|query| query.contains("git-receive-pack"));
-    if pushes && !guard::basic_password(&parts.headers).is_some_and(|given| state.auth.is_api_token(&given)) {
-        let ask = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"nightcrew\""))];
-        return (StatusCode::UNAUTHORIZED, ask, "pushing needs the API token as password\n").into_response();
+        || query
+            .as_deref()
+            .is_some_and(|query| query.contains("git-receive-pack"));
+    if pushes
+        && !guard::basic_password(&parts.headers)
+            .is_some_and(|given| state.auth.is_api_token(&given))
+    {
+        let ask = [(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"nightcrew\""),
+        )];
+        return (
+            StatusCode::UNAUTHORIZED,
+            ask,
+            "pushing needs the API token as password\n",
+        )
+            .into_response();
     }
     let body = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
     let text = |name: &str| text(&parts.headers, name);
@@ -54,9 +77,14 @@ async fn serve(state: AppState, smart: SmartHttp, request: Request) -> axum::res
         response = response.header(name, value);
     }
     let body = Body::from_stream(ReaderStream::new(answer.body));
-    response.body(body).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    response
+        .body(body)
+        .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }

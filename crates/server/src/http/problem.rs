@@ -61,10 +61,22 @@ impl Problem {
 
     fn definition(error: DefinitionError) -> Self {
         let detail = error.to_string();
-        let DefinitionError { file, line, column, key, message: _, hint } = error;
+        let DefinitionError {
+            file,
+            line,
+            column,
+            key,
+            message: _,
+            hint,
+        } = error;
         let mut problem = Self::new(422, "definition", detail);
         problem.hint = hint;
-        problem.place = Some(Place { file, line, column, key });
+        problem.place = Some(Place {
+            file,
+            line,
+            column,
+            key,
+        });
         problem
     }
 }
@@ -99,9 +111,8 @@ impl From<ServiceError> for Problem {
             ServiceError::Definition(error) => Self::definition(*error),
             ServiceError::Condition(_) => Self::new(422, "condition", text),
             ServiceError::Invalid(_) => Self::new(422, "invalid", text),
-            ServiceError::Forbidden { .. } => {
-                Self::new(403, "forbidden", text).hint("whoever keeps the policy can change that rule")
-            }
+            ServiceError::Forbidden { .. } => Self::new(403, "forbidden", text)
+                .hint("whoever keeps the policy can change that rule"),
             ServiceError::Store(error) => Self::from(error),
             ServiceError::Forge(error) => Self::from(error),
             ServiceError::Blob(blob::Error::NotFound { .. }) => Self::new(404, "not_found", text),
@@ -115,7 +126,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         let mut problem = match &error {
-            StoreError::Conflict { .. } | StoreError::Fenced { .. } => Self::new(409, "conflict", text),
+            StoreError::Conflict { .. } | StoreError::Fenced { .. } => {
+                Self::new(409, "conflict", text)
+            }
             StoreError::Full { .. } => Self::new(507, "full", text),
             StoreError::ReadOnly { .. } | StoreError::Postgres(_) | StoreError::Closed => {
                 Self::new(503, "unavailable", text)
@@ -176,6 +189,11 @@ impl IntoResponse for Problem {
         }
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        (
+            status,
+            [(header::CONTENT_TYPE, "application/problem+json")],
+            body,
+        )
+            .into_response()
     }
 }

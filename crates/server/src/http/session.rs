@@ -52,11 +52,23 @@ fn of(state: &AppState, parts: &Parts) -> Option<Session> {
         _ => None,
     };
     let query = parts.uri.query().unwrap_or_default();
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && *pair != "fragment=main").collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && *pair != "fragment=main")
+        .collect();
     let fragment = query.split('&').any(|pair| pair == "fragment=main");
     let path = parts.uri.path();
-    let here = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
-    Some(Session { csrf, theme, here, fragment })
+    let here = if kept.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", kept.join("&"))
+    };
+    Some(Session {
+        csrf,
+        theme,
+        here,
+        fragment,
+    })
 }
 
 impl FromRequestParts<AppState> for Session {
@@ -85,8 +97,11 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Form<T> {
         if !from_our_page(&parts.headers) {
             return Err(Page::forged(&session));
         }
-        let bytes = Bytes::from_request(Request::new(body), state).await.map_err(|_| Page::forged(&session))?;
-        let token: Token = serde_urlencoded::from_bytes(&bytes).map_err(|_| Page::forged(&session))?;
+        let bytes = Bytes::from_request(Request::new(body), state)
+            .await
+            .map_err(|_| Page::forged(&session))?;
+        let token: Token =
+            serde_urlencoded::from_bytes(&bytes).map_err(|_| Page::forged(&session))?;
         if token.csrf.is_empty() || token.csrf != session.csrf {
             return Err(Page::forged(&session));
         }

@@ -25,29 +25,45 @@ pub(crate) async fn stream(
     Params(wanted): Params<Wanted>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let updates = state.service.updates();
-    let stop = state.stop.clone();
-    let events = streams::unfold((updates, wanted, true), |(mut updates, wanted, first)| async move {
-        if first {
-            // Headers go out at once, and whoever listens knows that from now on nothing is missed.
-            return Some((Ok(Event::default().event("ready").data("{}")), (updates, wanted, false)));
-        }
-        loop {
-            match updates.recv().await {
-                Ok(update) if wanted.wants(&update) => {
-                    let data = serde_json::to_string(&update).unwrap_or_default();
-                    return Some((Ok(Event::default().event("update").data(data)), (updates, wanted, false)));
-                }
-                Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => {
-                    let data = format!("{{\"missed\":{missed}}}");
-                    return Some((Ok(Event::default().event("lagged").data(data)), (updates, wanted, false)));
-                }
-                Err(RecvError::Closed) => return None,
+    let stop = state.stop;
+    let events = streams::unfold(
+        (updates, wanted, true),
+        |(mut updates, wanted, first)| async move {
+            if first {
+                // Headers go out at once, and whoever listens knows that from now on nothing is missed.
+                return Some((
+                    Ok(Event::default().event("ready").data("{}")),
+                    (updates, wanted, false),
+                ));
             }
-        }
-    });
+            loop {
+                match updates.recv().await {
+                    Ok(update) if wanted.wants(&update) => {
+                        let data = serde_json::to_string(&update).unwrap_or_default();
+                        return Some((
+                            Ok(Event::default().event("update").data(data)),
+                            (updates, wanted, false),
+                        ));
+                    }
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(missed)) => {
+                        let data = format!("{{\"missed\":{missed}}}");
+                        return Some((
+                            Ok(Event::default().event("lagged").data(data)),
+                            (updates, wanted, false),
+                        ));
+                    }
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        },
+    );
     let events = events.take_until(stop.cancelled_owned());
-    Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)).text("alive"))
+    Sse::new(events).keep_alive(
+        KeepAlive::new()
+            .interval(Duration::from_secs(15))
+            .text("alive"),
+    )
 }
 
 impl Wanted {

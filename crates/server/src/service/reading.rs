@@ -53,20 +53,39 @@ impl Service {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let filter = TaskFilter { repository: Some(text.to_owned()), ..TaskFilter::default() };
-        if let Some(row) = self.store.tasks(filter, TaskOrder::Newest, Page::first(1)).await?.first() {
+        let filter = TaskFilter {
+            repository: Some(text.to_owned()),
+            ..TaskFilter::default()
+        };
+        if let Some(row) = self
+            .store
+            .tasks(filter, TaskOrder::Newest, Page::first(1))
+            .await?
+            .first()
+        {
             return Ok(row.id);
         }
         let bare = text.strip_prefix("tsk_").unwrap_or(text);
         if bare.len() < 4 {
             return Err(ServiceError::not_found("task", text));
         }
-        let rows = self.store.tasks(TaskFilter::default(), TaskOrder::Newest, Page::first(u32::MAX)).await?;
-        let mut found = rows.iter().filter(|row| row.id.uuid().simple().to_string().starts_with(bare));
+        let rows = self
+            .store
+            .tasks(
+                TaskFilter::default(),
+                TaskOrder::Newest,
+                Page::first(u32::MAX),
+            )
+            .await?;
+        let mut found = rows
+            .iter()
+            .filter(|row| row.id.uuid().simple().to_string().starts_with(bare));
         match (found.next(), found.next()) {
             (Some(row), None) => Ok(row.id),
             (None, _) => Err(ServiceError::not_found("task", text)),
-            (Some(_), Some(_)) => Err(ServiceError::Invalid(format!("`{text}` is the beginning of several tasks"))),
+            (Some(_), Some(_)) => Err(ServiceError::Invalid(format!(
+                "`{text}` is the beginning of several tasks"
+            ))),
         }
     }
 
@@ -79,19 +98,31 @@ impl Service {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        if let Some(row) = self.store.campaigns(Some(text), false, Page::first(1)).await?.first() {
+        if let Some(row) = self
+            .store
+            .campaigns(Some(text), false, Page::first(1))
+            .await?
+            .first()
+        {
             return Ok(row.id);
         }
         let bare = text.strip_prefix("cmp_").unwrap_or(text);
         if bare.len() < 4 {
             return Err(ServiceError::not_found("campaign", text));
         }
-        let rows = self.store.campaigns(None, false, Page::first(u32::MAX)).await?;
-        let mut found = rows.iter().filter(|row| row.id.uuid().simple().to_string().starts_with(bare));
+        let rows = self
+            .store
+            .campaigns(None, false, Page::first(u32::MAX))
+            .await?;
+        let mut found = rows
+            .iter()
+            .filter(|row| row.id.uuid().simple().to_string().starts_with(bare));
         match (found.next(), found.next()) {
             (Some(row), None) => Ok(row.id),
             (None, _) => Err(ServiceError::not_found("campaign", text)),
-            (Some(_), Some(_)) => Err(ServiceError::Invalid(format!("`{text}` is the beginning of several campaigns"))),
+            (Some(_), Some(_)) => Err(ServiceError::Invalid(format!(
+                "`{text}` is the beginning of several campaigns"
+            ))),
         }
     }
 
@@ -99,11 +130,20 @@ impl Service {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn would_fire(&self, new: NewEvent) -> Result<(Vec<String>, Vec<String>), ServiceError> {
+    pub async fn would_fire(
+        &self,
+        new: NewEvent,
+    ) -> Result<(Vec<String>, Vec<String>), ServiceError> {
         let event = new.admitted(self.now());
         let mut problems = Vec::new();
         let fired = self.fired_by(&event, &mut problems).await?;
-        Ok((fired.iter().map(|automation| automation.definition.name.clone()).collect(), problems))
+        Ok((
+            fired
+                .iter()
+                .map(|automation| automation.definition.name.clone())
+                .collect(),
+            problems,
+        ))
     }
 
     /// The runs that an event started, by automation.
@@ -125,7 +165,10 @@ impl Service {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn campaign_facts(&self, id: CampaignId) -> Result<Vec<Recorded<CampaignFact>>, ServiceError> {
+    pub async fn campaign_facts(
+        &self,
+        id: CampaignId,
+    ) -> Result<Vec<Recorded<CampaignFact>>, ServiceError> {
         let mut facts = Vec::new();
         for row in self.store.facts(Stream::Campaign(id), 0, u32::MAX).await? {
             facts.push(serde_json::from_str(&row.fact)?);
@@ -137,9 +180,13 @@ impl Service {
     ///
     /// # Errors
     /// When the task has no change, or the forge fails.
-    pub async fn change_at_forge(&self, task: &Task) -> Result<(Change, Option<Mergeable>), ServiceError> {
+    pub async fn change_at_forge(
+        &self,
+        task: &Task,
+    ) -> Result<(Change, Option<Mergeable>), ServiceError> {
         let change = task.change.as_ref();
-        let change = change.ok_or_else(|| ServiceError::Invalid(format!("the task {} has no change", task.id)))?;
+        let change = change
+            .ok_or_else(|| ServiceError::Invalid(format!("the task {} has no change", task.id)))?;
         let repository: RepoName = task.target.repository.parse()?;
         let forge = self.forge_of(repository.as_str());
         let found = forge.change(&repository, change.number).await?.value;
@@ -155,8 +202,9 @@ impl Service {
     /// # Errors
     /// When it is not there.
     pub async fn blob(&self, digest: &str) -> Result<Vec<u8>, ServiceError> {
-        let digest: blob::Digest =
-            digest.parse().map_err(|_| ServiceError::Invalid(format!("`{digest}` is no digest")))?;
+        let digest: blob::Digest = digest
+            .parse()
+            .map_err(|_| ServiceError::Invalid(format!("`{digest}` is no digest")))?;
         let blobs = std::sync::Arc::clone(&self.blobs);
         Ok(super::inventory::blocking(move || blobs.get(&digest)).await??)
     }
@@ -167,7 +215,8 @@ impl Service {
     /// When there is none.
     pub async fn patch(&self, task: &Task) -> Result<String, ServiceError> {
         let proposal = task.proposal.as_ref();
-        let proposal = proposal.ok_or_else(|| ServiceError::Invalid("the task has no diff yet".to_owned()))?;
+        let proposal =
+            proposal.ok_or_else(|| ServiceError::Invalid("the task has no diff yet".to_owned()))?;
         Ok(String::from_utf8_lossy(&self.blob(&proposal.patch).await?).into_owned())
     }
 }
@@ -175,18 +224,23 @@ impl Service {
 /// All that is known about the work of a task.
 pub(crate) fn evidence(task: &Task) -> Result<Evidence, ServiceError> {
     let proposal = task.proposal.as_ref();
-    let base = proposal.map(|proposal| &proposal.base).or(task.base.as_ref().map(|base| &base.commit));
+    let base = proposal
+        .map(|proposal| &proposal.base)
+        .or(task.base.as_ref().map(|base| &base.commit));
     Ok(Evidence {
         base: base.cloned().unwrap_or_default(),
         isolation: task.isolation.clone(),
         validators: task.validators.clone(),
         diff: proposal.map(|proposal| proposal.diff).unwrap_or_default(),
-        diff_class: proposal.map(|proposal| proposal.diff_class.clone()).unwrap_or_default(),
+        diff_class: proposal
+            .map(|proposal| proposal.diff_class.clone())
+            .unwrap_or_default(),
         outputs: serde_json::to_value(&task.outputs)?,
     })
 }
 
 /// A commit id as the forge wants it.
 pub(crate) fn oid(text: &str) -> Result<Oid, ServiceError> {
-    Oid::from_hex(text.as_bytes()).map_err(|_| ServiceError::Damaged(format!("`{text}` is no commit id")))
+    Oid::from_hex(text.as_bytes())
+        .map_err(|_| ServiceError::Damaged(format!("`{text}` is no commit id")))
 }

@@ -20,7 +20,9 @@ use jiff::Timestamp;
 use model::change::Proposal;
 use model::evidence::{DiffStat, ValidatorResult, Verdict};
 use model::isolation::{Isolation, IsolationLevel};
-use model::protocol::{Assignment, ClaimRequest, LogChunk, LogLine, LogStream, Report, ReportRequest};
+use model::protocol::{
+    Assignment, ClaimRequest, LogChunk, LogLine, LogStream, Report, ReportRequest,
+};
 use model::reason::{Reason, ReasonCode};
 use model::step::{Outputs, StepOutcome};
 use model::task::{Base, TaskStatus, Wait, WaitKind};
@@ -83,7 +85,9 @@ impl Bench {
         let path = dir.path();
         let address = format!("sqlite:{}", path.join("store.db").display());
         let service = Service::new(ServiceOptions {
-            store: store::open(&address, store::OpenOptions::default()).await.unwrap(),
+            store: store::open(&address, store::OpenOptions::default())
+                .await
+                .unwrap(),
             blobs: Arc::new(blob::BlobStore::open(path.join("blobs")).unwrap()),
             forge: LocalForge::open(&path.join("forge"), Git::find().unwrap()).unwrap(),
             key: ledger::SigningKey::generate("nightcrew.test").unwrap(),
@@ -96,7 +100,14 @@ impl Bench {
         let auth = Arc::new(Auth::new(TOKEN, "ada"));
         let state = AppState::new(Arc::clone(&service), Arc::clone(&auth), "0.0.0-test", port);
         let dispatcher = Some(Dispatcher::start(&service, true));
-        Self { dir, service, auth, app: router(state.clone()), state, dispatcher }
+        Self {
+            dir,
+            service,
+            auth,
+            app: router(state.clone()),
+            state,
+            dispatcher,
+        }
     }
 
     /// Stops what happens by itself.
@@ -119,7 +130,10 @@ impl Bench {
         git(&work, &["add", "."]);
         git(&work, &["commit", "-q", "-m", "begin"]);
         let imported = self.service.import(work.to_str().unwrap()).await.unwrap();
-        assert!(imported.iter().all(|one| one.problem.is_none()), "{imported:?}");
+        assert!(
+            imported.iter().all(|one| one.problem.is_none()),
+            "{imported:?}"
+        );
     }
 
     /// Waits until something is as it should be, looking again at every update.
@@ -140,25 +154,44 @@ impl Bench {
 
     /// Takes what can be taken, as a runner.
     pub async fn claim(&self, slots: u32) -> Vec<Assignment> {
-        self.service.claim(ClaimRequest { runner: RUNNER.to_owned(), slots }).await.unwrap()
+        self.service
+            .claim(ClaimRequest {
+                runner: RUNNER.to_owned(),
+                slots,
+            })
+            .await
+            .unwrap()
     }
 
     /// Waits until at least one task can be taken.
     pub async fn claimed(&self, slots: u32) -> Vec<Assignment> {
-        self.until(async || Some(self.claim(slots).await).filter(|found| !found.is_empty())).await
+        self.until(async || Some(self.claim(slots).await).filter(|found| !found.is_empty()))
+            .await
     }
 
     pub async fn report(&self, of: &Assignment, reports: Vec<Report>) {
-        let request = ReportRequest { runner: RUNNER.to_owned(), task: of.task.id, epoch: of.epoch, reports };
+        let request = ReportRequest {
+            runner: RUNNER.to_owned(),
+            task: of.task.id,
+            epoch: of.epoch,
+            reports,
+        };
         self.service.report(request).await.unwrap();
     }
 
     pub async fn blob(&self, bytes: impl Into<Vec<u8>>) -> String {
-        self.service.put_blobs(vec![bytes.into()]).await.unwrap().remove(0)
+        self.service
+            .put_blobs(vec![bytes.into()])
+            .await
+            .unwrap()
+            .remove(0)
     }
 
     pub fn base(&self, of: &Assignment) -> Base {
-        Base { commit: of.repository.head.clone().unwrap(), branch: of.repository.default_branch.clone() }
+        Base {
+            commit: of.repository.head.clone().unwrap(),
+            branch: of.repository.default_branch.clone(),
+        }
     }
 
     pub async fn prepare(&self, of: &Assignment) {
@@ -168,7 +201,14 @@ impl Bench {
             probes: 14,
             weaker: Vec::new(),
         };
-        self.report(of, vec![Report::Prepared { base: self.base(of), isolation }]).await;
+        self.report(
+            of,
+            vec![Report::Prepared {
+                base: self.base(of),
+                isolation,
+            }],
+        )
+        .await;
     }
 
     pub async fn log(&self, of: &Assignment, step: u32, lines: &[&str]) {
@@ -179,26 +219,48 @@ impl Bench {
             text: (*text).to_owned(),
         };
         let lines = lines.iter().enumerate().map(line).collect();
-        self.service.log(LogChunk { task: of.task.id, lines }).await;
+        self.service
+            .log(LogChunk {
+                task: of.task.id,
+                lines,
+            })
+            .await;
     }
 
     /// A command step that succeeded with this log.
     pub async fn command(&self, of: &Assignment, index: u32, log: &str) {
         let log = Some(self.blob(log).await);
         let outputs = Outputs::from([("files".to_owned(), Value::from(3))]);
-        let finished = Report::StepFinished { index, outcome: StepOutcome::Succeeded, outputs, log, wall_ms: 1240 };
-        self.report(of, vec![Report::StepStarted { index }, finished]).await;
+        let finished = Report::StepFinished {
+            index,
+            outcome: StepOutcome::Succeeded,
+            outputs,
+            log,
+            wall_ms: 1240,
+        };
+        self.report(of, vec![Report::StepStarted { index }, finished])
+            .await;
     }
 
     pub async fn fail(&self, of: &Assignment, index: u32, log: &str) {
         let log = Some(self.blob(log).await);
         let outcome = StepOutcome::Failed { code: 2 };
-        let finished = Report::StepFinished { index, outcome, outputs: Outputs::new(), log, wall_ms: 310 };
-        self.report(of, vec![Report::StepStarted { index }, finished]).await;
+        let finished = Report::StepFinished {
+            index,
+            outcome,
+            outputs: Outputs::new(),
+            log,
+            wall_ms: 310,
+        };
+        self.report(of, vec![Report::StepStarted { index }, finished])
+            .await;
     }
 
     pub async fn validate(&self, of: &Assignment, index: u32) {
-        let log = Some(self.blob("3 out ok 1 - starts\n9 out \u{1b}[31mnot ok 2 - old trouble\u{1b}[0m\n").await);
+        let log = Some(
+            self.blob("3 out ok 1 - starts\n9 out \u{1b}[31mnot ok 2 - old trouble\u{1b}[0m\n")
+                .await,
+        );
         let result = |name: &str, before: &[&str], log| ValidatorResult {
             name: name.to_owned(),
             verdict: Verdict::Passed,
@@ -209,8 +271,10 @@ impl Bench {
             log,
             wall_ms: 210,
         };
-        let validators =
-            vec![result("./ci/smoke.sh", &["old trouble"], log), result("builtin:secrets", &[], None)];
+        let validators = vec![
+            result("./ci/smoke.sh", &["old trouble"], log),
+            result("builtin:secrets", &[], None),
+        ];
         let finished = Report::StepFinished {
             index,
             outcome: StepOutcome::Succeeded,
@@ -218,15 +282,29 @@ impl Bench {
             log: None,
             wall_ms: 420,
         };
-        self.report(of, vec![Report::StepStarted { index }, Report::Validated { validators }, finished]).await;
+        self.report(
+            of,
+            vec![
+                Report::StepStarted { index },
+                Report::Validated { validators },
+                finished,
+            ],
+        )
+        .await;
     }
 
     /// A report step with its values.
     pub async fn numbers(&self, of: &Assignment, index: u32) {
         let outputs = Outputs::from([("files".to_owned(), Value::from(3))]);
-        let finished =
-            Report::StepFinished { index, outcome: StepOutcome::Succeeded, outputs, log: None, wall_ms: 1 };
-        self.report(of, vec![Report::StepStarted { index }, finished]).await;
+        let finished = Report::StepFinished {
+            index,
+            outcome: StepOutcome::Succeeded,
+            outputs,
+            log: None,
+            wall_ms: 1,
+        };
+        self.report(of, vec![Report::StepStarted { index }, finished])
+            .await;
     }
 
     /// A real commit as a proposal.
@@ -242,7 +320,17 @@ impl Bench {
         let base = self.base(of);
         let commit = git(&work, &["rev-parse", "HEAD"]);
         let patch = git(&work, &["diff", &base.commit, "HEAD"]);
-        git(&work, &["bundle", "create", "-q", "../bundle", &format!("{}..HEAD", base.commit), "HEAD"]);
+        git(
+            &work,
+            &[
+                "bundle",
+                "create",
+                "-q",
+                "../bundle",
+                &format!("{}..HEAD", base.commit),
+                "HEAD",
+            ],
+        );
         let bundle = std::fs::read(work.parent().unwrap().join("bundle")).unwrap();
         let class = engine::diff_class::classify(&patch);
         let lines = u32::try_from(text.lines().count()).unwrap();
@@ -251,13 +339,28 @@ impl Bench {
             commit,
             bundle: self.blob(bundle).await,
             patch: self.blob(patch).await,
-            diff: DiffStat { files: 1, insertions: lines, deletions: 0 },
+            diff: DiffStat {
+                files: 1,
+                insertions: lines,
+                deletions: 0,
+            },
             diff_class: class,
             title: title.to_owned(),
-            body: self.blob(format!("{title}, because it was asked for.")).await,
-            branch: engine::branch::name(None, &of.task.automation, of.task.campaign, &of.task.target),
+            body: self
+                .blob(format!("{title}, because it was asked for."))
+                .await,
+            branch: engine::branch::name(
+                None,
+                &of.task.automation,
+                of.task.campaign,
+                &of.task.target,
+            ),
         };
-        self.report(of, vec![Report::StepStarted { index }, Report::Proposed { proposal }]).await;
+        self.report(
+            of,
+            vec![Report::StepStarted { index }, Report::Proposed { proposal }],
+        )
+        .await;
     }
 
     /// The whole of a task up to its review.
@@ -266,7 +369,14 @@ impl Bench {
         self.command(of, 0, LOG).await;
         self.validate(of, 1).await;
         self.numbers(of, 2).await;
-        self.propose(of, 3, "Add a licence header", "LICENCE", "Apache-2.0\nfor everybody\n").await;
+        self.propose(
+            of,
+            3,
+            "Add a licence header",
+            "LICENCE",
+            "Apache-2.0\nfor everybody\n",
+        )
+        .await;
         let id = of.task.id;
         self.until(async || {
             let task = self.service.task(id).await.unwrap();
@@ -275,7 +385,13 @@ impl Bench {
         .await;
     }
 
-    pub async fn ends(&self, of: &Assignment, status: TaskStatus, code: ReasonCode, sentence: &str) {
+    pub async fn ends(
+        &self,
+        of: &Assignment,
+        status: TaskStatus,
+        code: ReasonCode,
+        sentence: &str,
+    ) {
         let reason = Reason::new(code, sentence);
         self.report(of, vec![Report::Ends { status, reason }]).await;
     }
@@ -288,11 +404,18 @@ impl Bench {
             until: None,
             silence_permits: false,
         };
-        self.report(of, vec![Report::StepStarted { index }, Report::Waits { wait }]).await;
+        self.report(
+            of,
+            vec![Report::StepStarted { index }, Report::Waits { wait }],
+        )
+        .await;
     }
 
     pub async fn apply(&self, source: &str) {
-        self.service.apply_automation(source, "automation.yaml", BTreeMap::new(), &ada()).await.unwrap();
+        self.service
+            .apply_automation(source, "automation.yaml", BTreeMap::new(), &ada())
+            .await
+            .unwrap();
     }
 
     // --- HTTP ---
@@ -301,27 +424,39 @@ impl Bench {
         let response = self.app.clone().call(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+        Answer {
+            status,
+            headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
     }
 
     pub fn request(method: &str, path: &str) -> axum::http::request::Builder {
-        Request::builder().method(method).uri(path).header("host", format!("127.0.0.1:{PORT}"))
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", format!("127.0.0.1:{PORT}"))
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        let request = Self::request("GET", &format!("/api/v1{path}")).header("authorization", format!("Bearer {TOKEN}"));
+        let request = Self::request("GET", &format!("/api/v1{path}"))
+            .header("authorization", format!("Bearer {TOKEN}"));
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        let request = Self::request("POST", &format!("/api/v1{path}")).header("authorization", format!("Bearer {TOKEN}"));
-        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+        let request = Self::request("POST", &format!("/api/v1{path}"))
+            .header("authorization", format!("Bearer {TOKEN}"));
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
     }
 
     /// Signs a browser in; its cookie.
     pub async fn browser(&self) -> String {
         let token = self.auth.one_time_token();
-        let request = Self::request("GET", &format!("/login?token={token}")).body(Body::empty()).unwrap();
+        let request = Self::request("GET", &format!("/login?token={token}"))
+            .body(Body::empty())
+            .unwrap();
         let answer = self.send(request).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER);
         let cookie = answer.headers["set-cookie"].to_str().unwrap();
@@ -329,7 +464,10 @@ impl Bench {
     }
 
     pub async fn page(&self, cookie: &str, path: &str) -> Answer {
-        let request = Self::request("GET", path).header("cookie", cookie).body(Body::empty()).unwrap();
+        let request = Self::request("GET", path)
+            .header("cookie", cookie)
+            .body(Body::empty())
+            .unwrap();
         self.send(request).await
     }
 }
@@ -346,11 +484,20 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
-        .args(["-c", "user.name=Person", "-c", "user.email=person@example.org"])
+        .args([
+            "-c",
+            "user.name=Person",
+            "-c",
+            "user.email=person@example.org",
+        ])
         .args(args)
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
 }
