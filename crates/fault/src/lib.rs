@@ -42,14 +42,20 @@ fn armed() -> Option<&'static Armed> {
         .get_or_init(|| {
             let text = std::env::var("NIGHTCREW_FAULT").ok()?;
             let (name, count) = text.split_once(':')?;
-            Some(Armed { name: name.to_owned(), left: AtomicU64::new(count.parse().ok()?) })
+            Some(Armed {
+                name: name.to_owned(),
+                left: AtomicU64::new(count.parse().ok()?),
+            })
         })
         .as_ref()
 }
 
 /// Passes a point: dies here if a test asked for it.
 pub fn point(name: &'static str) {
-    debug_assert!(POINTS.contains(&name), "`{name}` is not in the list of fault points");
+    debug_assert!(
+        POINTS.contains(&name),
+        "`{name}` is not in the list of fault points"
+    );
     let Some(armed) = armed() else { return };
     if armed.name != name {
         return;

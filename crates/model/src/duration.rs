@@ -35,7 +35,10 @@ impl FromStr for Length {
         let mut millis: u64 = 0;
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let unit_len = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
+            let unit_len = rest[digits..]
+                .bytes()
+                .take_while(u8::is_ascii_alphabetic)
+                .count();
             if digits == 0 || unit_len == 0 {
                 return Err(invalid());
             }
@@ -62,7 +65,13 @@ impl fmt::Display for Length {
         if millis == 0 {
             return f.write_str("0s");
         }
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        for (unit, size) in [
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+            ("ms", 1),
+        ] {
             if millis >= size {
                 write!(f, "{}{unit}", millis / size)?;
                 millis %= size;
@@ -103,7 +112,11 @@ mod tests {
     fn lengths_read_back_as_written() {
         for text in ["90s", "20m", "1h30m", "2d", "250ms"] {
             let length: Length = text.parse().unwrap();
-            assert_eq!(length.to_string().parse::<Length>().unwrap(), length, "{text}");
+            assert_eq!(
+                length.to_string().parse::<Length>().unwrap(),
+                length,
+                "{text}"
+            );
         }
         assert_eq!("90s".parse::<Length>().unwrap().to_string(), "1m30s");
         for bad in ["", "5", "m", "-3s", "5 parsecs", "99999999999999999999d"] {

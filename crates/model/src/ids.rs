@@ -155,7 +155,12 @@ impl TaskId {
     /// The one task of a run on a target.
     #[must_use]
     pub fn of(run: RunId, target: &crate::run::Target) -> Self {
-        Self::derived(&[&run.to_string(), &target.repository, &target.path, &target.key])
+        Self::derived(&[
+            &run.to_string(),
+            &target.repository,
+            &target.path,
+            &target.key,
+        ])
     }
 }
 
@@ -163,7 +168,12 @@ impl ChangeId {
     /// The one change of a campaign on a target.
     #[must_use]
     pub fn of(campaign: CampaignId, target: &crate::run::Target) -> Self {
-        Self::derived(&[&campaign.to_string(), &target.repository, &target.path, &target.key])
+        Self::derived(&[
+            &campaign.to_string(),
+            &target.repository,
+            &target.path,
+            &target.key,
+        ])
     }
 }
 

@@ -105,7 +105,10 @@ pub struct Reason {
 impl Reason {
     /// Joins the two.
     pub fn new(code: ReasonCode, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into() }
+        Self {
+            code,
+            sentence: sentence.into(),
+        }
     }
 }
 

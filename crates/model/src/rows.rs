@@ -72,7 +72,11 @@ pub struct TaskRow {
 
 impl From<&Task> for TaskRow {
     fn from(task: &Task) -> Self {
-        let reason = task.wait.as_ref().map(|wait| &wait.reason).or(task.reason.as_ref());
+        let reason = task
+            .wait
+            .as_ref()
+            .map(|wait| &wait.reason)
+            .or(task.reason.as_ref());
         Self {
             id: task.id,
             run: task.run,
@@ -89,7 +93,10 @@ impl From<&Task> for TaskRow {
             reason: reason.map(|reason| reason.code.to_string()),
             sentence: reason.map(|reason| reason.sentence.clone()),
             change: task.change.as_ref().map(|change| change.number),
-            diff_class: task.proposal.as_ref().map(|proposal| proposal.diff_class.clone()),
+            diff_class: task
+                .proposal
+                .as_ref()
+                .map(|proposal| proposal.diff_class.clone()),
             created_at: task.created_at,
             updated_at: task.updated_at,
         }

@@ -21,7 +21,11 @@ pub struct Target {
 impl Target {
     /// The whole of a repository.
     pub fn repository(name: impl Into<String>) -> Self {
-        Self { repository: name.into(), path: String::new(), key: String::new() }
+        Self {
+            repository: name.into(),
+            path: String::new(),
+            key: String::new(),
+        }
     }
 }
 

@@ -134,8 +134,14 @@ pub enum WaitKind {
 
 impl WaitKind {
     /// Every kind.
-    pub const ALL: &'static [Self] =
-        &[Self::Person, Self::Approval, Self::Budget, Self::Quota, Self::Timer, Self::Ci];
+    pub const ALL: &'static [Self] = &[
+        Self::Person,
+        Self::Approval,
+        Self::Budget,
+        Self::Quota,
+        Self::Timer,
+        Self::Ci,
+    ];
 
     /// The stable text form.
     #[must_use]
@@ -261,6 +267,9 @@ impl Task {
         self.status.is_final()
             || self.status == TaskStatus::InReview
             || (self.status == TaskStatus::Waiting
-                && self.wait.as_ref().is_some_and(|wait| wait.kind.is_for_person()))
+                && self
+                    .wait
+                    .as_ref()
+                    .is_some_and(|wait| wait.kind.is_for_person()))
     }
 }

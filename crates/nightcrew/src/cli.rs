@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Self-hosted background agents: an event becomes reviewed changes across a fleet.
 #[derive(Debug, Parser)]
 #[command(name = "nightcrew", version, about, long_about = None, max_term_width = 100)]
-#[command(after_help = "First steps:\n  nightcrew demo                         a fleet, a campaign, reviews: in a minute\n  nightcrew try REPO -- make fmt         what a command would change, pushed nowhere\n  nightcrew up                           the control plane with its console")]
+#[command(
+    after_help = "First steps:\n  nightcrew demo                         a fleet, a campaign, reviews: in a minute\n  nightcrew try REPO -- make fmt         what a command would change, pushed nowhere\n  nightcrew up                           the control plane with its console"
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -25,7 +27,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "NIGHTCREW_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Database: sqlite:PATH or postgres://USER@HOST/DATABASE
-    #[arg(long, global = true, env = "NIGHTCREW_STORE", value_name = "ADDRESS", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "NIGHTCREW_STORE",
+        value_name = "ADDRESS",
+        hide_short_help = true
+    )]
     pub(crate) store: Option<String>,
     /// Answer in JSON, for machines
     #[arg(long, global = true)]

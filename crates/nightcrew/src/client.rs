@@ -21,8 +21,15 @@ pub(crate) struct Client {
 impl Client {
     /// A client for a server that said where it is.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
-        let authority = endpoint.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        Self { endpoint, authority }
+        let authority = endpoint
+            .url
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .to_owned();
+        Self {
+            endpoint,
+            authority,
+        }
     }
 
     /// The server's address.
@@ -48,15 +55,26 @@ impl Client {
     }
 
     /// Asks for something to be done.
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, value: &Value) -> Result<T, Failure> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        value: &Value,
+    ) -> Result<T, Failure> {
         let body = self.send(Method::POST, path, Some(value)).await?;
         serde_json::from_slice(&body).doing(format_args!("understand the answer to {path}"))
     }
 
-    async fn send(&self, method: Method, path: &str, value: Option<&Value>) -> Result<Bytes, Failure> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        value: Option<&Value>,
+    ) -> Result<Bytes, Failure> {
         let lost = || format!("reach the server at {}", self.endpoint.url);
         let stream = TcpStream::connect(&self.authority).await.doing(lost())?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.doing(lost())?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .doing(lost())?;
         let connection = tokio::spawn(connection);
         let payload = match value {
             Some(value) => Bytes::from(serde_json::to_vec(value).doing("write the request")?),
@@ -85,12 +103,21 @@ impl Client {
 /// A problem (RFC 9457) as a failure.
 fn refusal(status: u16, body: &[u8]) -> Failure {
     let problem: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-    let text = |key: &str| problem.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text = |key: &str| {
+        problem
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
     let message = text("detail").or_else(|| text("title")).map_or_else(
         || format!("the server answered with status {status}"),
         str::to_owned,
     );
-    let failure = if status == 422 { Failure::usage(message) } else { Failure::new(message) };
+    let failure = if status == 422 {
+        Failure::usage(message)
+    } else {
+        Failure::new(message)
+    };
     match text("hint") {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 /// The time now.
-#[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is handed")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock that everything else is handed"
+)]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

@@ -73,10 +73,17 @@ async fn find_campaign(client: &Client, text: &str) -> Result<String, Failure> {
     }
     let path = format!("/campaigns?automation={}&limit=1", escape(text));
     let answer: Value = client.get(&path).await?;
-    let first = answer.get("items").and_then(|items| items.get(0)).and_then(|row| row.get("id"));
-    first.and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-        Failure::new(format!("there is no campaign of `{text}`")).hint("`nightcrew campaign list --all` lists them")
-    })
+    let first = answer
+        .get("items")
+        .and_then(|items| items.get(0))
+        .and_then(|row| row.get("id"));
+    first
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            Failure::new(format!("there is no campaign of `{text}`"))
+                .hint("`nightcrew campaign list --all` lists them")
+        })
 }
 
 /// A text inside a JSON answer.
@@ -91,7 +98,11 @@ fn number(value: &Value, key: &str) -> u64 {
 
 /// The items of a list answer.
 fn items(value: &Value) -> &[Value] {
-    value.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    value
+        .get("items")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// The short form of an id.

@@ -76,8 +76,13 @@ pub(crate) struct Person {
 
 impl Default for Person {
     fn default() -> Self {
-        let name = std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "you".to_owned());
-        let roles = ["author", "operator", "approver", "admin"].map(str::to_owned).to_vec();
+        let name = std::env::var("USER")
+            .ok()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "you".to_owned());
+        let roles = ["author", "operator", "approver", "admin"]
+            .map(str::to_owned)
+            .to_vec();
         Self { name, roles }
     }
 }
@@ -109,7 +114,10 @@ impl Config {
         let chosen = match &self.data_dir {
             Some(path) => path.clone(),
             None => data_home()
-                .ok_or_else(|| Failure::new("there is no home directory to keep state in").hint("give --data-dir DIR"))?
+                .ok_or_else(|| {
+                    Failure::new("there is no home directory to keep state in")
+                        .hint("give --data-dir DIR")
+                })?
                 .join("nightcrew"),
         };
         std::path::absolute(&chosen).doing(format_args!("find {}", chosen.display()))
@@ -119,7 +127,9 @@ impl Config {
 fn read(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path).doing(format_args!("read {}", path.display()))?;
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line = error.span().map_or(1, |span| {
+            text[..span.start.min(text.len())].matches('\n').count() + 1
+        });
         Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
             .hint("docs/book/configuration.md lists every key")
     })
@@ -134,6 +144,10 @@ fn data_home() -> Option<PathBuf> {
 }
 
 fn home(variable: &str, below: &str) -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set(variable).or_else(|| set("HOME").map(|home| home.join(below)))
 }

@@ -34,7 +34,10 @@ impl DataDir {
             .map_err(|failure| failure.hint(cure))?;
         let probe = root.join(format!(".writable-{}", std::process::id()));
         std::fs::write(&probe, b"")
-            .doing(format_args!("write in the data directory {}", root.display()))
+            .doing(format_args!(
+                "write in the data directory {}",
+                root.display()
+            ))
             .map_err(|failure| failure.hint(cure))?;
         let _ = std::fs::remove_file(&probe);
         let dir = Self { root };
@@ -94,7 +97,8 @@ impl DataDir {
             .mode(0o600)
             .open(&path)
             .doing(format_args!("write {}", path.display()))?;
-        file.write_all(text.as_bytes()).doing(format_args!("write {}", path.display()))
+        file.write_all(text.as_bytes())
+            .doing(format_args!("write {}", path.display()))
     }
 
     /// The server that runs here, if one said so; it may have died since.

@@ -33,22 +33,38 @@ pub(crate) fn conflicts() -> BTreeMap<String, Vec<EmbeddedFile>> {
 fn collect(below: &str) -> BTreeMap<String, Vec<EmbeddedFile>> {
     let mut all: BTreeMap<String, Vec<EmbeddedFile>> = BTreeMap::new();
     for full in Demo::iter() {
-        let Some((name, path)) = full.strip_prefix(below).and_then(|rest| rest.split_once('/')) else { continue };
-        let Some(file) = Demo::get(&full) else { continue };
+        let Some((name, path)) = full
+            .strip_prefix(below)
+            .and_then(|rest| rest.split_once('/'))
+        else {
+            continue;
+        };
+        let Some(file) = Demo::get(&full) else {
+            continue;
+        };
         let content = file.data.into_owned();
-        let executable = path.ends_with(".sh") || path.split('/').any(|part| part == "bin") || content.starts_with(b"#!");
-        all.entry(name.to_owned()).or_default().push(EmbeddedFile { path: path.to_owned(), content, executable });
+        let executable = path.ends_with(".sh")
+            || path.split('/').any(|part| part == "bin")
+            || content.starts_with(b"#!");
+        all.entry(name.to_owned()).or_default().push(EmbeddedFile {
+            path: path.to_owned(),
+            content,
+            executable,
+        });
     }
     all
 }
 
 /// A shipped automation: its file, and the files beside it.
 pub(crate) fn automation(name: &str) -> Option<(String, BTreeMap<String, String>)> {
-    let text = |path: &str| Some(String::from_utf8_lossy(&Automations::get(path)?.data).into_owned());
+    let text =
+        |path: &str| Some(String::from_utf8_lossy(&Automations::get(path)?.data).into_owned());
     let source = text(&format!("{name}/automation.yaml"))?;
     let mut files = BTreeMap::new();
     for full in Automations::iter() {
-        let Some(path) = full.strip_prefix(&format!("{name}/")) else { continue };
+        let Some(path) = full.strip_prefix(&format!("{name}/")) else {
+            continue;
+        };
         if path != "automation.yaml" && source.contains(path) {
             files.insert(path.to_owned(), text(&full)?);
         }
@@ -66,7 +82,10 @@ mod tests {
         assert!(fleet.len() >= 24, "{}", fleet.len());
         for (name, files) in &fleet {
             let smoke = files.iter().find(|file| file.path == "ci/smoke.sh");
-            assert!(smoke.is_some_and(|file| file.executable), "{name} has no ci/smoke.sh to execute");
+            assert!(
+                smoke.is_some_and(|file| file.executable),
+                "{name} has no ci/smoke.sh to execute"
+            );
         }
         assert!(conflicts().keys().all(|name| fleet.contains_key(name)));
     }
@@ -81,7 +100,11 @@ mod tests {
                 if let Some(change) = &step.change
                     && change.body.ends_with(".md")
                 {
-                    assert!(files.contains_key(&change.body), "{name} lacks {}", change.body);
+                    assert!(
+                        files.contains_key(&change.body),
+                        "{name} lacks {}",
+                        change.body
+                    );
                 }
             }
         }

@@ -15,12 +15,20 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with its cause.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: 1 }
+        Self {
+            message: message.into(),
+            hint: None,
+            code: 1,
+        }
     }
 
     /// The request itself was wrong.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: 2 }
+        Self {
+            message: message.into(),
+            hint: None,
+            code: 2,
+        }
     }
 
     /// Adds the cure.

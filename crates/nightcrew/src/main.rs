@@ -26,7 +26,10 @@ fn main() -> ExitCode {
     sandbox::supervisor::run_if_requested();
     let arguments = cli::Arguments::parse();
     print::set_up(&arguments.global);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => {
             let outcome = runtime.block_on(commands::execute(arguments));
@@ -34,7 +37,9 @@ fn main() -> ExitCode {
             runtime.shutdown_timeout(std::time::Duration::from_secs(1));
             outcome
         }
-        Err(error) => Err(failure::Failure::new(format!("the runtime could not be started: {error}"))),
+        Err(error) => Err(failure::Failure::new(format!(
+            "the runtime could not be started: {error}"
+        ))),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -50,7 +50,11 @@ impl Node {
         let data_dir = DataDir::open(config.data_dir()?)?;
         let store = open_store(config, &data_dir).await?;
         let service = service(config, &data_dir, store)?;
-        let (supervisor, isolation) = if working { supervise(config)? } else { (None, serde_json::Value::Null) };
+        let (supervisor, isolation) = if working {
+            supervise(config)?
+        } else {
+            (None, serde_json::Value::Null)
+        };
         service.refresh_all().await?;
         let dispatcher = Dispatcher::start(&service, !is_shared(config));
         let runner = match &supervisor {
@@ -60,16 +64,26 @@ impl Node {
         let (listener, address) = listen(config).await?;
         let token = random_token()?;
         let url = format!("http://{address}");
-        let endpoint = Endpoint { url, token: token.clone(), pid: std::process::id() };
+        let endpoint = Endpoint {
+            url,
+            token: token.clone(),
+            pid: std::process::id(),
+        };
         let auth = Auth::new(token, &config.person.name).with_roles(config.person.roles.clone());
         let auth = Arc::new(auth);
-        let mut state =
-            AppState::new(Arc::clone(&service), Arc::clone(&auth), env!("CARGO_PKG_VERSION"), address.port());
+        let mut state = AppState::new(
+            Arc::clone(&service),
+            Arc::clone(&auth),
+            env!("CARGO_PKG_VERSION"),
+            address.port(),
+        );
         state.isolation = Some(isolation.clone());
         let stop = state.stop.clone();
         let stopped = stop.clone().cancelled_owned();
         let http = tokio::spawn(async move {
-            let served = axum::serve(listener, router(state)).with_graceful_shutdown(stopped).await;
+            let served = axum::serve(listener, router(state))
+                .with_graceful_shutdown(stopped)
+                .await;
             if let Err(error) = served {
                 tracing::error!(%error, "the console stopped");
             }
@@ -91,7 +105,11 @@ impl Node {
 
     /// The console's address with a token that opens it once.
     pub(crate) fn console_link(&self) -> String {
-        format!("{}/login?token={}", self.endpoint.url, self.auth.one_time_token())
+        format!(
+            "{}/login?token={}",
+            self.endpoint.url,
+            self.auth.one_time_token()
+        )
     }
 
     /// Stops in good order: no new work, running steps get a little time, everything is recorded.
@@ -109,29 +127,50 @@ impl Node {
 }
 
 fn is_shared(config: &Config) -> bool {
-    config.store.as_ref().is_some_and(|store| !store.starts_with("sqlite:"))
+    config
+        .store
+        .as_ref()
+        .is_some_and(|store| !store.starts_with("sqlite:"))
 }
 
 /// Opens the store of a data directory.
-pub(crate) async fn open_store(config: &Config, data_dir: &DataDir) -> Result<Arc<dyn Store>, Failure> {
-    let address =
-        config.store.clone().unwrap_or_else(|| format!("sqlite:{}", data_dir.database().display()));
-    let options = OpenOptions { backup_dir: Some(data_dir.backups()) };
+pub(crate) async fn open_store(
+    config: &Config,
+    data_dir: &DataDir,
+) -> Result<Arc<dyn Store>, Failure> {
+    let address = config
+        .store
+        .clone()
+        .unwrap_or_else(|| format!("sqlite:{}", data_dir.database().display()));
+    let options = OpenOptions {
+        backup_dir: Some(data_dir.backups()),
+    };
     Ok(store::open(&address, options).await?)
 }
 
-fn service(config: &Config, data_dir: &DataDir, store: Arc<dyn Store>) -> Result<Arc<Service>, Failure> {
-    let git = Git::find().doing("find git").map_err(|failure| failure.hint("install git 2.38 or newer"))?;
+fn service(
+    config: &Config,
+    data_dir: &DataDir,
+    store: Arc<dyn Store>,
+) -> Result<Arc<Service>, Failure> {
+    let git = Git::find()
+        .doing("find git")
+        .map_err(|failure| failure.hint("install git 2.38 or newer"))?;
     let forge = LocalForge::open(&data_dir.forge(), git).doing("open the local forge")?;
-    forge.recover().doing("complete what the local forge was doing")?;
+    forge
+        .recover()
+        .doing("complete what the local forge was doing")?;
     let blobs = BlobStore::open(data_dir.blobs()).doing("open the blobs")?;
-    let key = ledger::SigningKey::load_or_create(&data_dir.ledger_key(), "nightcrew").doing("load the ledger's key")?;
+    let key = ledger::SigningKey::load_or_create(&data_dir.ledger_key(), "nightcrew")
+        .doing("load the ledger's key")?;
     Ok(Service::new(ServiceOptions {
         store,
         blobs: Arc::new(blobs),
         forge,
         key,
-        policy: Arc::new(RuleList { rules: config.policy.rules.clone() }),
+        policy: Arc::new(RuleList {
+            rules: config.policy.rules.clone(),
+        }),
         budget: Arc::new(Caps),
         clock: clock::clock(),
         limits: store::Limits {
@@ -149,20 +188,33 @@ fn supervise(config: &Config) -> Result<(Option<Arc<Supervisor>>, serde_json::Va
     if preflight.level.is_none() {
         let refused = preflight.findings.iter().find(|finding| !finding.ok);
         let (cause, cure) = refused.map_or((String::new(), String::new()), |finding| {
-            (format!("{}: {}", finding.name, finding.cause), finding.cure.clone())
+            (
+                format!("{}: {}", finding.name, finding.cause),
+                finding.cure.clone(),
+            )
         });
-        return Err(Failure::new(format!("this host refuses what environments are made of ({cause})")).hint(cure));
+        return Err(Failure::new(format!(
+            "this host refuses what environments are made of ({cause})"
+        ))
+        .hint(cure));
     }
     let weaker = preflight.findings.iter().filter(|finding| !finding.ok);
     for finding in weaker {
         if !config.isolation.accept_weaker {
-            return Err(Failure::new(format!("this host refuses {}: {}", finding.name, finding.cause))
-                .hint(format!("{}; or go on with --accept-weaker", finding.cure)));
+            return Err(Failure::new(format!(
+                "this host refuses {}: {}",
+                finding.name, finding.cause
+            ))
+            .hint(format!("{}; or go on with --accept-weaker", finding.cure)));
         }
-        print::warning(&format!("going on without {}: {}", finding.name, finding.cause));
+        print::warning(&format!(
+            "going on without {}: {}",
+            finding.name, finding.cause
+        ));
     }
     let program = std::env::current_exe().doing("find this program")?;
-    let supervisor = Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
+    let supervisor =
+        Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
     Ok((Some(Arc::new(supervisor)), report))
 }
 
@@ -185,21 +237,35 @@ fn start_runner(
 /// Checks of files that packs bring along.
 fn checks() -> runner::Checks {
     let workflow: FileCheck = Arc::new(|path: &str, text: &str| {
-        let in_place = path.starts_with(".github/workflows/") && (path.ends_with(".yml") || path.ends_with(".yaml"));
+        let in_place = path.starts_with(".github/workflows/")
+            && (path.ends_with(".yml") || path.ends_with(".yaml"));
         if !in_place {
             return Vec::new();
         }
         let problems = pack_ci::check_workflow(text);
-        problems.into_iter().map(|problem| format!("{path}:{}: {}", problem.line, problem.message)).collect()
+        problems
+            .into_iter()
+            .map(|problem| format!("{path}:{}: {}", problem.line, problem.message))
+            .collect()
     });
-    BTreeMap::from([("workflow".to_owned(), workflow)])
+    let yaml: FileCheck = Arc::new(|path: &str, text: &str| {
+        if !path.ends_with(".yml") && !path.ends_with(".yaml") {
+            return Vec::new();
+        }
+        let read: Result<serde_json::Value, _> = serde_saphyr::from_str(text);
+        read.err()
+            .map(|error| format!("{path}: {}", error.without_snippet()))
+            .into_iter()
+            .collect()
+    });
+    BTreeMap::from([("workflow".to_owned(), workflow), ("yaml".to_owned(), yaml)])
 }
 
 async fn listen(config: &Config) -> Result<(tokio::net::TcpListener, SocketAddr), Failure> {
     let wanted = config.listen.as_deref().unwrap_or("127.0.0.1:0");
-    let address: SocketAddr = wanted
-        .parse()
-        .map_err(|_| Failure::usage(format!("`{wanted}` is no address")).hint("write it like 127.0.0.1:4711"))?;
+    let address: SocketAddr = wanted.parse().map_err(|_| {
+        Failure::usage(format!("`{wanted}` is no address")).hint("write it like 127.0.0.1:4711")
+    })?;
     if !address.ip().is_loopback() {
         return Err(Failure::usage(format!("{address} is not on loopback"))
             .hint("the console speaks plain HTTP: put a proxy with TLS in front, and listen on 127.0.0.1"));
@@ -218,6 +284,7 @@ async fn listen(config: &Config) -> Result<(tokio::net::TcpListener, SocketAddr)
 
 fn random_token() -> Result<String, Failure> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("there are no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(format!("there are no random bytes: {error}")))?;
     Ok(hex::encode(bytes))
 }

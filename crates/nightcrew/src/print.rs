@@ -1,5 +1,4 @@
 //! Standard output is for data, standard error for people. Colour only on a terminal.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -48,7 +47,9 @@ pub(crate) fn raw(text: &str) {
 pub(crate) fn json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => line(text),
-        Err(error) => crate::print::error(&format!("the answer cannot be written as JSON: {error}")),
+        Err(error) => {
+            crate::print::error(&format!("the answer cannot be written as JSON: {error}"));
+        }
     }
 }
 

@@ -27,7 +27,10 @@ impl Session {
             }
         }
         let node = Node::start(&config, working).await?;
-        Ok(Self { client: Client::new(node.endpoint.clone()), node: Some(node) })
+        Ok(Self {
+            client: Client::new(node.endpoint.clone()),
+            node: Some(node),
+        })
     }
 
     /// Whether a server of its own carries the work on after this command.

@@ -11,7 +11,10 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these headings.
     pub(crate) fn new(headings: &[&'static str]) -> Self {
-        Self { headings: headings.to_vec(), rows: Vec::new() }
+        Self {
+            headings: headings.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; cells may carry colours.
@@ -31,11 +34,19 @@ impl Table {
                 *width = (*width).max(visible(cell));
             }
         }
-        let headings: Vec<String> =
-            self.headings.iter().zip(&widths).map(|(heading, width)| pad(heading, *width)).collect();
+        let headings: Vec<String> = self
+            .headings
+            .iter()
+            .zip(&widths)
+            .map(|(heading, width)| pad(heading, *width))
+            .collect();
         print::line(print::dim(headings.join("  ").trim_end()));
         for row in &self.rows {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| pad(cell, *width))
+                .collect();
             print::line(cells.join("  ").trim_end());
         }
     }
@@ -63,8 +74,11 @@ fn visible(text: &str) -> usize {
 
 /// Text of an outside origin on one line, without control characters, at most `width` long.
 pub(crate) fn clean(text: &str, width: usize) -> String {
-    let mut kept: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(width + 1).collect();
+    let mut kept: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(width + 1)
+        .collect();
     if kept.chars().count() > width {
         kept = kept.chars().take(width.saturating_sub(1)).collect();
         kept.push('…');

@@ -29,7 +29,9 @@ impl Talk {
     /// Reports, and gives the task as it now stands. A release is [`Halt::Released`].
     pub(crate) async fn report(&mut self, reports: Vec<Report>) -> Result<Task, Halt> {
         let (before, after) = fault_points(&reports);
-        before.map(fault::point);
+        if let Some(point) = before {
+            fault::point(point);
+        }
         let request = ReportRequest {
             runner: self.runner.clone(),
             task: self.task,
@@ -40,11 +42,15 @@ impl Talk {
         loop {
             match self.control.report(request.clone()).await {
                 Ok(Directive::Continue { task }) => {
-                    after.map(fault::point);
+                    if let Some(point) = after {
+                        fault::point(point);
+                    }
                     return Ok(*task);
                 }
                 Ok(Directive::Release { cause }) => {
-                    after.map(fault::point);
+                    if let Some(point) = after {
+                        fault::point(point);
+                    }
                     return Err(Halt::Released(cause));
                 }
                 Err(error) => self.bear(&error, &mut pause).await?,

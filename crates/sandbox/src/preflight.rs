@@ -8,6 +8,7 @@ mod cause;
 use std::ffi::CString;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
@@ -131,7 +132,10 @@ struct Place {
 impl Place {
     fn new() -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        let name = format!("nightcrew-preflight-{}", std::process::id());
+        // Several threads of one process may ask at once.
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        let count = ASKED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nightcrew-preflight-{}-{count}", std::process::id());
         let root = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&root)?;
         let target = c_path(&root)?;

@@ -62,6 +62,9 @@ impl From<serde_json::Error> for ServiceError {
 
 impl ServiceError {
     pub(crate) fn not_found(what: &'static str, name: impl std::fmt::Display) -> Self {
-        Self::NotFound { what, name: name.to_string() }
+        Self::NotFound {
+            what,
+            name: name.to_string(),
+        }
     }
 }

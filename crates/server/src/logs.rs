@@ -24,7 +24,9 @@ struct Tail {
 impl Logs {
     /// Adds lines; the oldest are dropped above the bound.
     pub fn push(&self, chunk: LogChunk) {
-        let Ok(mut tails) = self.tails.lock() else { return };
+        let Ok(mut tails) = self.tails.lock() else {
+            return;
+        };
         let tail = tails.entry(chunk.task).or_default();
         for line in chunk.lines {
             if tail.lines.len() == KEPT {
@@ -38,8 +40,12 @@ impl Logs {
     /// Lines from number `from` on, and the number to ask from next.
     #[must_use]
     pub fn since(&self, task: TaskId, from: u64) -> (Vec<LogLine>, u64) {
-        let Ok(tails) = self.tails.lock() else { return (Vec::new(), from) };
-        let Some(tail) = tails.get(&task) else { return (Vec::new(), from) };
+        let Ok(tails) = self.tails.lock() else {
+            return (Vec::new(), from);
+        };
+        let Some(tail) = tails.get(&task) else {
+            return (Vec::new(), from);
+        };
         let skip = usize::try_from(from.saturating_sub(tail.first)).unwrap_or(usize::MAX);
         let lines = tail.lines.iter().skip(skip).cloned().collect();
         (lines, tail.first + tail.lines.len() as u64)

@@ -32,8 +32,8 @@ pub use automations::Applied;
 pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
-pub(crate) use inventory::REPOSITORY;
 pub use inventory::Imported;
+pub(crate) use inventory::REPOSITORY;
 pub use ledger::{LedgerReport, verify as verify_ledger};
 pub(crate) use reading::{evidence, oid};
 
@@ -55,19 +55,27 @@ impl Actor {
     /// The system itself.
     #[must_use]
     pub fn system() -> Self {
-        Self { name: "system".to_owned(), roles: Vec::new() }
+        Self {
+            name: "system".to_owned(),
+            roles: Vec::new(),
+        }
     }
 
     /// A person.
     #[must_use]
     pub fn person(name: &str, roles: &[&str]) -> Self {
-        Self { name: format!("person:{name}"), roles: roles.iter().map(|role| (*role).to_owned()).collect() }
+        Self {
+            name: format!("person:{name}"),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        }
     }
 
     /// The name without its kind, as forges know people.
     #[must_use]
     pub fn short(&self) -> &str {
-        self.name.split_once(':').map_or(self.name.as_str(), |(_, name)| name)
+        self.name
+            .split_once(':')
+            .map_or(self.name.as_str(), |(_, name)| name)
     }
 }
 

@@ -140,9 +140,9 @@ impl<'de> Visitor<'de> for TriggerVisitor {
         };
         match map.next_key::<String>()? {
             None => Ok(trigger),
-            Some(second) => {
-                Err(de::Error::custom(format!("a trigger names one kind; `{second}` belongs in an entry of its own")))
-            }
+            Some(second) => Err(de::Error::custom(format!(
+                "a trigger names one kind; `{second}` belongs in an entry of its own"
+            ))),
         }
     }
 }
@@ -299,7 +299,9 @@ impl Validator {
     pub fn name(&self) -> String {
         match self {
             Self::Builtin(name) => format!("builtin:{name}"),
-            Self::Command { name: Some(name), .. } => name.clone(),
+            Self::Command {
+                name: Some(name), ..
+            } => name.clone(),
             Self::Command { command, .. } => command.display(),
             Self::Paths(_) => "paths".to_owned(),
             Self::Diff { .. } => "diff".to_owned(),
@@ -335,11 +337,22 @@ struct DiffBounds {
 
 impl Serialize for Validator {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let empty =
-            ValidatorMap { cmd: None, name: None, baseline: None, timeout: None, paths: None, diff: None };
+        let empty = ValidatorMap {
+            cmd: None,
+            name: None,
+            baseline: None,
+            timeout: None,
+            paths: None,
+            diff: None,
+        };
         match self {
             Self::Builtin(name) => serializer.serialize_str(&format!("builtin:{name}")),
-            Self::Command { command, name, baseline, timeout } => ValidatorMap {
+            Self::Command {
+                command,
+                name,
+                baseline,
+                timeout,
+            } => ValidatorMap {
                 cmd: Some(command.clone()),
                 name: name.clone(),
                 baseline: Some(*baseline),
@@ -347,9 +360,19 @@ impl Serialize for Validator {
                 ..empty
             }
             .serialize(serializer),
-            Self::Paths(paths) => ValidatorMap { paths: Some(paths.clone()), ..empty }.serialize(serializer),
-            Self::Diff { max_files, max_lines } => {
-                let diff = Some(DiffBounds { max_files: *max_files, max_lines: *max_lines });
+            Self::Paths(paths) => ValidatorMap {
+                paths: Some(paths.clone()),
+                ..empty
+            }
+            .serialize(serializer),
+            Self::Diff {
+                max_files,
+                max_lines,
+            } => {
+                let diff = Some(DiffBounds {
+                    max_files: *max_files,
+                    max_lines: *max_lines,
+                });
                 ValidatorMap { diff, ..empty }.serialize(serializer)
             }
         }
@@ -368,28 +391,54 @@ impl<'de> Visitor<'de> for ValidatorVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Validator, E> {
         match text.strip_prefix("builtin:") {
             Some(name) if !name.is_empty() => Ok(Validator::Builtin(name.to_owned())),
-            _ => Err(E::custom(format!("`{text}` is no validator (write `builtin:NAME`, or `cmd: {text}`)"))),
+            _ => Err(E::custom(format!(
+                "`{text}` is no validator (write `builtin:NAME`, or `cmd: {text}`)"
+            ))),
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Validator, A::Error> {
         let map = ValidatorMap::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        let kinds =
-            usize::from(map.cmd.is_some()) + usize::from(map.paths.is_some()) + usize::from(map.diff.is_some());
+        let kinds = usize::from(map.cmd.is_some())
+            + usize::from(map.paths.is_some())
+            + usize::from(map.diff.is_some());
         if kinds != 1 {
-            return Err(de::Error::custom("a validator has exactly one of cmd, paths, diff"));
+            return Err(de::Error::custom(
+                "a validator has exactly one of cmd, paths, diff",
+            ));
         }
-        if map.cmd.is_none() && (map.name.is_some() || map.baseline.is_some() || map.timeout.is_some()) {
-            return Err(de::Error::custom("name, baseline and timeout belong to cmd validators"));
+        if map.cmd.is_none()
+            && (map.name.is_some() || map.baseline.is_some() || map.timeout.is_some())
+        {
+            return Err(de::Error::custom(
+                "name, baseline and timeout belong to cmd validators",
+            ));
         }
         match map {
-            ValidatorMap { cmd: Some(command), name, baseline, timeout, .. } => {
-                Ok(Validator::Command { command, name, baseline: baseline.unwrap_or(true), timeout })
-            }
-            ValidatorMap { paths: Some(paths), .. } => Ok(Validator::Paths(paths)),
+            ValidatorMap {
+                cmd: Some(command),
+                name,
+                baseline,
+                timeout,
+                ..
+            } => Ok(Validator::Command {
+                command,
+                name,
+                baseline: baseline.unwrap_or(true),
+                timeout,
+            }),
+            ValidatorMap {
+                paths: Some(paths), ..
+            } => Ok(Validator::Paths(paths)),
             ValidatorMap { diff, .. } => {
-                let bounds = diff.unwrap_or(DiffBounds { max_files: None, max_lines: None });
-                Ok(Validator::Diff { max_files: bounds.max_files, max_lines: bounds.max_lines })
+                let bounds = diff.unwrap_or(DiffBounds {
+                    max_files: None,
+                    max_lines: None,
+                });
+                Ok(Validator::Diff {
+                    max_files: bounds.max_files,
+                    max_lines: bounds.max_lines,
+                })
             }
         }
     }
@@ -447,14 +496,17 @@ impl Visitor<'_> for WaveVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Wave, E> {
-        let number = u64::try_from(number).map_err(|_| E::custom("a wave has at least one target"))?;
+        let number =
+            u64::try_from(number).map_err(|_| E::custom("a wave has at least one target"))?;
         self.visit_u64(number)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Wave, E> {
         match text {
             "rest" => Ok(Wave::Rest),
-            other => Err(E::custom(format!("`{other}` is no wave (write a number, or `rest`)"))),
+            other => Err(E::custom(format!(
+                "`{other}` is no wave (write a number, or `rest`)"
+            ))),
         }
     }
 }
@@ -500,7 +552,9 @@ impl OutputType {
             Self::Float => value.is_number(),
             Self::String => value.is_string(),
             Self::Bool => value.is_boolean(),
-            Self::List => value.as_array().is_some_and(|items| items.iter().all(serde_json::Value::is_string)),
+            Self::List => value
+                .as_array()
+                .is_some_and(|items| items.iter().all(serde_json::Value::is_string)),
         }
     }
 }

@@ -27,21 +27,32 @@ pub(super) async fn execute(global: &Global, command: AutomationCommand) -> Resu
             })
             .await
         }
-        AutomationCommand::List => with_session(global, false, async |session| list(&session.client).await).await,
+        AutomationCommand::List => {
+            with_session(global, false, async |session| list(&session.client).await).await
+        }
         AutomationCommand::Show { name } => {
             with_session(global, false, async |session| {
-                let automation: Value = session.client.get(&format!("/automations/{}", escape(&name))).await?;
+                let automation: Value = session
+                    .client
+                    .get(&format!("/automations/{}", escape(&name)))
+                    .await?;
                 if print::is_json() {
                     print::json(&automation);
                 } else {
-                    let source = automation.get("source").or_else(|| automation.pointer("/automation/source"));
+                    let source = automation
+                        .get("source")
+                        .or_else(|| automation.pointer("/automation/source"));
                     print::raw(source.and_then(Value::as_str).unwrap_or_default());
                 }
                 Ok(0)
             })
             .await
         }
-        AutomationCommand::Start { name, repository, key } => {
+        AutomationCommand::Start {
+            name,
+            repository,
+            key,
+        } => {
             with_session(global, false, async |session| {
                 let admitted = start(&session.client, &name, key, repository).await?;
                 if print::is_json() {
@@ -63,7 +74,10 @@ pub(super) async fn execute(global: &Global, command: AutomationCommand) -> Resu
 
 async fn switch(global: &Global, name: &str, verb: &str) -> Result<u8, Failure> {
     with_session(global, false, async |session| {
-        let _: Value = session.client.post(&format!("/automations/{}/{verb}", escape(name)), &json!({})).await?;
+        let _: Value = session
+            .client
+            .post(&format!("/automations/{}/{verb}", escape(name)), &json!({}))
+            .await?;
         print::note(format!("{name}: {verb}d"));
         Ok(0)
     })
@@ -72,12 +86,16 @@ async fn switch(global: &Global, name: &str, verb: &str) -> Result<u8, Failure> 
 
 fn check(file: &Path) -> Result<u8, Failure> {
     let (source, _) = read(file)?;
-    let definition =
-        engine::definition::read(&source, &file.display().to_string()).map_err(server::ServiceError::from)?;
+    let definition = engine::definition::read(&source, &file.display().to_string())
+        .map_err(server::ServiceError::from)?;
     if print::is_json() {
         print::json(&definition);
     } else {
-        print::note(format!("{}: {} steps, nothing wrong", definition.name, definition.steps.len()));
+        print::note(format!(
+            "{}: {} steps, nothing wrong",
+            definition.name,
+            definition.steps.len()
+        ));
     }
     Ok(0)
 }
@@ -86,15 +104,24 @@ fn check(file: &Path) -> Result<u8, Failure> {
 pub(super) fn read(file: &Path) -> Result<(String, BTreeMap<String, String>), Failure> {
     let source = std::fs::read_to_string(file).doing(format_args!("read {}", file.display()))?;
     let mut files = BTreeMap::new();
-    let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    for entry in std::fs::read_dir(folder).doing(format_args!("list {}", folder.display()))?.flatten() {
+    let folder = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    for entry in std::fs::read_dir(folder)
+        .doing(format_args!("list {}", folder.display()))?
+        .flatten()
+    {
         let path = entry.path();
         let is_own = Some(entry.file_name().as_os_str()) == file.file_name();
-        let small = entry.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST);
+        let small = entry
+            .metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST);
         if is_own || !small {
             continue;
         }
-        if let (Some(name), Ok(content)) = (entry.file_name().to_str(), std::fs::read_to_string(&path))
+        if let (Some(name), Ok(content)) =
+            (entry.file_name().to_str(), std::fs::read_to_string(&path))
             && source.contains(name)
         {
             files.insert(name.to_owned(), content);
@@ -116,10 +143,22 @@ pub(super) async fn apply(
 fn told(applied: &Value) {
     if print::is_json() {
         print::json(applied);
-    } else if applied.get("changed").and_then(Value::as_bool).unwrap_or(false) {
-        print::note(format!("{} is now version {}", text(applied, "name"), number(applied, "version")));
+    } else if applied
+        .get("changed")
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
+    {
+        print::note(format!(
+            "{} is now version {}",
+            text(applied, "name"),
+            number(applied, "version")
+        ));
     } else {
-        print::note(format!("{} is unchanged (version {})", text(applied, "name"), number(applied, "version")));
+        print::note(format!(
+            "{} is unchanged (version {})",
+            text(applied, "name"),
+            number(applied, "version")
+        ));
     }
 }
 
@@ -131,7 +170,9 @@ pub(super) async fn start(
 ) -> Result<Value, Failure> {
     let key = key.unwrap_or_else(|| crate::clock::now().to_string());
     let request = json!({"key": key, "repository": repository});
-    client.post(&format!("/automations/{}/start", escape(name)), &request).await
+    client
+        .post(&format!("/automations/{}/start", escape(name)), &request)
+        .await
 }
 
 async fn list(client: &Client) -> Result<u8, Failure> {
@@ -143,7 +184,10 @@ async fn list(client: &Client) -> Result<u8, Failure> {
     let mut table = Table::new(&["NAME", "VERSION", "STATE", "DESCRIPTION"]);
     for automation in items(&answer) {
         let definition = automation.get("definition").unwrap_or(automation);
-        let enabled = automation.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        let enabled = automation
+            .get("enabled")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
         table.row(vec![
             print::bold(text(definition, "name")),
             number(automation, "version").to_string(),

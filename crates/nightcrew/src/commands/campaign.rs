@@ -14,7 +14,10 @@ use crate::table::{Table, clean};
 pub(super) async fn execute(global: &Global, command: CampaignCommand) -> Result<u8, Failure> {
     match command {
         CampaignCommand::Preview { file } => {
-            with_session(global, false, async |session| preview(&session.client, &file).await).await
+            with_session(global, false, async |session| {
+                preview(&session.client, &file).await
+            })
+            .await
         }
         CampaignCommand::Apply { file, wait } => {
             with_session(global, wait, async |session| {
@@ -30,17 +33,24 @@ pub(super) async fn execute(global: &Global, command: CampaignCommand) -> Result
                 if print::is_json() {
                     print::json(&json!({"campaign": campaign}));
                 } else if session.is_remote() {
-                    print::note(format!("campaign {campaign} has begun; see `nightcrew campaign status {campaign}`"));
+                    print::note(format!(
+                        "campaign {campaign} has begun; see `nightcrew campaign status {campaign}`"
+                    ));
                 } else {
                     print::note(format!("campaign {campaign} is planned"));
-                    print::hint("no server runs here: `nightcrew up` carries it out, or use --wait");
+                    print::hint(
+                        "no server runs here: `nightcrew up` carries it out, or use --wait",
+                    );
                 }
                 Ok(0)
             })
             .await
         }
         CampaignCommand::List { all } => {
-            with_session(global, false, async |session| list(&session.client, all).await).await
+            with_session(global, false, async |session| {
+                list(&session.client, all).await
+            })
+            .await
         }
         CampaignCommand::Status { campaign } => {
             with_session(global, false, async |session| {
@@ -55,8 +65,14 @@ pub(super) async fn execute(global: &Global, command: CampaignCommand) -> Result
         CampaignCommand::Retry { campaign, wait } => {
             with_session(global, wait, async |session| {
                 let id = find_campaign(&session.client, &campaign).await?;
-                let answer: Value = session.client.post(&format!("/campaigns/{}/retry", escape(&id)), &json!({})).await?;
-                print::note(format!("{} tasks get another round", number(&answer, "retried")));
+                let answer: Value = session
+                    .client
+                    .post(&format!("/campaigns/{}/retry", escape(&id)), &json!({}))
+                    .await?;
+                print::note(format!(
+                    "{} tasks get another round",
+                    number(&answer, "retried")
+                ));
                 if wait {
                     watch::settled(&session.client, &id).await?;
                     return status(&session.client, &id).await;
@@ -77,17 +93,32 @@ async fn preview(client: &Client, file: &Path) -> Result<u8, Failure> {
         return Ok(0);
     }
     let mut table = Table::new(&["WAVE", "TARGET"]);
-    let targets = preview.get("targets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let targets = preview
+        .get("targets")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     for pair in targets {
         let (target, wave) = (&pair[0], &pair[1]);
-        table.row(vec![wave.to_string(), clean(text(target, "repository"), 80)]);
+        table.row(vec![
+            wave.to_string(),
+            clean(text(target, "repository"), 80),
+        ]);
     }
     table.print("no repository of the inventory matches");
-    for missing in preview.get("missing").and_then(Value::as_array).into_iter().flatten() {
+    for missing in preview
+        .get("missing")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         print::warning(missing.as_str().unwrap_or_default());
     }
     let looked = number(&preview, "looked_at");
-    print::note(format!("{} of {looked} repositories; nothing was written", targets.len()));
+    print::note(format!(
+        "{} of {looked} repositories; nothing was written",
+        targets.len()
+    ));
     Ok(0)
 }
 
@@ -96,16 +127,31 @@ async fn apply(client: &Client, file: &Path) -> Result<Option<String>, Failure> 
     let (source, files) = automation::read(file)?;
     let applied = automation::apply(client, file, &source, &files).await?;
     let admitted = automation::start(client, text(&applied, "name"), None, None).await?;
-    let Some(run) = admitted.get("runs").and_then(|runs| runs.get(0)).and_then(Value::as_str) else {
-        let problems = admitted.get("problems").map(ToString::to_string).unwrap_or_default();
-        return Err(Failure::new(format!("the automation did not start: {problems}"))
-            .hint("its triggers must include `manual` to be started by hand"));
+    let Some(run) = admitted
+        .get("runs")
+        .and_then(|runs| runs.get(0))
+        .and_then(Value::as_str)
+    else {
+        let problems = admitted
+            .get("problems")
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        return Err(
+            Failure::new(format!("the automation did not start: {problems}"))
+                .hint("its triggers must include `manual` to be started by hand"),
+        );
     };
     watch::planned(client, run).await
 }
 
 async fn list(client: &Client, all: bool) -> Result<u8, Failure> {
-    let answer: Value = client.get(if all { "/campaigns" } else { "/campaigns?open=true" }).await?;
+    let answer: Value = client
+        .get(if all {
+            "/campaigns"
+        } else {
+            "/campaigns?open=true"
+        })
+        .await?;
     if print::is_json() {
         print::json(&answer);
         return Ok(0);
@@ -117,7 +163,10 @@ async fn list(client: &Client, all: bool) -> Result<u8, Failure> {
             text(row, "automation").to_owned(),
             text(row, "status").to_owned(),
             number(row, "targets").to_string(),
-            text(row, "created_at").get(..16).unwrap_or_default().replace('T', " "),
+            text(row, "created_at")
+                .get(..16)
+                .unwrap_or_default()
+                .replace('T', " "),
         ]);
     }
     table.print("no campaign is open; start one with `nightcrew campaign apply FILE`");
@@ -141,14 +190,29 @@ async fn status(client: &Client, id: &str) -> Result<u8, Failure> {
         print::line(format!("  {note}"));
     }
     let mut states = Table::new(&["STATE", "TASKS"]);
-    for (state, count) in answer.get("counts").and_then(Value::as_object).into_iter().flatten() {
+    for (state, count) in answer
+        .get("counts")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         states.row(vec![print::status(state), count.to_string()]);
     }
     states.print("no tasks yet");
     let mut waves = Table::new(&["WAVE", "TARGETS", "SETTLED", "BAD", "PROPOSED", "MERGED"]);
     let admitted = number(&campaign, "admitted_wave");
-    for (wave, row) in answer.get("waves").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let mark = if wave as u64 > admitted { " (not yet)" } else { "" };
+    for (wave, row) in answer
+        .get("waves")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let mark = if wave as u64 > admitted {
+            " (not yet)"
+        } else {
+            ""
+        };
         let column = |key: &str| number(row, key).to_string();
         waves.row(vec![
             format!("{wave}{mark}"),
@@ -161,8 +225,16 @@ async fn status(client: &Client, id: &str) -> Result<u8, Failure> {
     }
     waves.print("no waves yet");
     let mut classes = Table::new(&["REVIEW CLASS", "CHANGES", "OPEN", "FOR EXAMPLE"]);
-    for class in answer.get("classes").and_then(Value::as_array).into_iter().flatten() {
-        let sample = class.pointer("/sample/target/repository").and_then(Value::as_str).unwrap_or_default();
+    for class in answer
+        .get("classes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let sample = class
+            .pointer("/sample/target/repository")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         classes.row(vec![
             short(text(class, "class")).to_owned(),
             number(class, "count").to_string(),
@@ -177,7 +249,10 @@ async fn status(client: &Client, id: &str) -> Result<u8, Failure> {
 async fn steer(global: &Global, campaign: &str, verb: &str) -> Result<u8, Failure> {
     with_session(global, verb == "close", async |session| {
         let id = find_campaign(&session.client, campaign).await?;
-        let answer: Value = session.client.post(&format!("/campaigns/{}/{verb}", escape(&id)), &json!({})).await?;
+        let answer: Value = session
+            .client
+            .post(&format!("/campaigns/{}/{verb}", escape(&id)), &json!({}))
+            .await?;
         if print::is_json() {
             print::json(&answer);
         } else {

@@ -16,12 +16,26 @@ pub(super) async fn execute(global: &Global, command: ChangeCommand) -> Result<u
             ChangeCommand::List { campaign } => list(client, campaign).await,
             ChangeCommand::Show { task } => show(client, &task).await,
             ChangeCommand::Approve { task } => {
-                act(client, &task, "review", &json!({"verdict": "approved", "text": ""})).await
+                act(
+                    client,
+                    &task,
+                    "review",
+                    &json!({"verdict": "approved", "text": ""}),
+                )
+                .await
             }
             ChangeCommand::RequestChanges { task, message } => {
-                act(client, &task, "review", &json!({"verdict": "changes_requested", "text": message})).await
+                act(
+                    client,
+                    &task,
+                    "review",
+                    &json!({"verdict": "changes_requested", "text": message}),
+                )
+                .await
             }
-            ChangeCommand::Comment { task, message } => act(client, &task, "comment", &json!({"text": message})).await,
+            ChangeCommand::Comment { task, message } => {
+                act(client, &task, "comment", &json!({"text": message})).await
+            }
             ChangeCommand::Merge { task, method } => {
                 act(client, &task, "merge", &json!({"method": name(method)})).await
             }
@@ -56,25 +70,55 @@ async fn list(client: &Client, campaign: Option<String>) -> Result<u8, Failure> 
 
 async fn show(client: &Client, wanted: &str) -> Result<u8, Failure> {
     let id = task::task_id(client, wanted).await?;
-    let change: Value = client.get(&format!("/tasks/{}/change", escape(&id))).await?;
+    let change: Value = client
+        .get(&format!("/tasks/{}/change", escape(&id)))
+        .await?;
     if print::is_json() {
         print::json(&change);
         return Ok(0);
     }
     let inner = change.get("change").unwrap_or(&change);
-    print::line(format!("{}  {}", print::bold(&clean(text(inner, "title"), 100)), text(inner, "state")));
+    print::line(format!(
+        "{}  {}",
+        print::bold(&clean(text(inner, "title"), 100)),
+        text(inner, "state")
+    ));
     print::line(print::dim(text(inner, "branch")));
     print::line("");
     print::raw(&printable(text(inner, "body")));
     print::line("");
-    for comment in inner.get("comments").and_then(Value::as_array).into_iter().flatten() {
-        let who = comment.pointer("/actor/name").and_then(Value::as_str).unwrap_or_default();
-        print::line(format!("{}: {}", print::bold(&clean(who, 40)), clean(text(comment, "text"), 400)));
+    for comment in inner
+        .get("comments")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let who = comment
+            .pointer("/actor/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        print::line(format!(
+            "{}: {}",
+            print::bold(&clean(who, 40)),
+            clean(text(comment, "text"), 400)
+        ));
     }
-    for review in inner.get("reviews").and_then(Value::as_array).into_iter().flatten() {
-        let who = review.pointer("/actor/name").and_then(Value::as_str).unwrap_or_default();
+    for review in inner
+        .get("reviews")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let who = review
+            .pointer("/actor/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let words = clean(text(review, "text"), 400);
-        print::line(format!("{}: {} {words}", print::bold(&clean(who, 40)), text(review, "verdict")));
+        print::line(format!(
+            "{}: {} {words}",
+            print::bold(&clean(who, 40)),
+            text(review, "verdict")
+        ));
     }
     print::raw(&client.text(&format!("/tasks/{}/diff", escape(&id))).await?);
     Ok(0)
@@ -82,12 +126,16 @@ async fn show(client: &Client, wanted: &str) -> Result<u8, Failure> {
 
 /// A text of several lines without the control characters that a terminal would obey.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 async fn act(client: &Client, wanted: &str, verb: &str, request: &Value) -> Result<u8, Failure> {
     let id = task::task_id(client, wanted).await?;
-    let answer: Value = client.post(&format!("/tasks/{}/{verb}", escape(&id)), request).await?;
+    let answer: Value = client
+        .post(&format!("/tasks/{}/{verb}", escape(&id)), request)
+        .await?;
     task::told(&answer);
     Ok(0)
 }

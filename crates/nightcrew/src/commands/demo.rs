@@ -39,26 +39,51 @@ pub(super) async fn execute(global: &Global, arguments: DemoArguments) -> Result
     let data_dir = DataDir::open(root.clone())?;
     let names = fleet::build(&data_dir)?;
     heading("A fleet");
-    print::note(format!("  {} git repositories in {}", names.len(), data_dir.forge().display()));
+    print::note(format!(
+        "  {} git repositories in {}",
+        names.len(),
+        data_dir.forge().display()
+    ));
     let escapes = escapes::attempt(&root)?;
     let mut child = Child::start(&root, arguments.listen.as_deref())?;
     let client = child.client(&data_dir).await?;
     what_is_real(&client).await?;
     escapes::tell(&escapes);
-    let (source, files) =
-        embedded::automation(AUTOMATION).ok_or_else(|| Failure::new("the automation of the demo is missing"))?;
+    let (source, files) = embedded::automation(AUTOMATION)
+        .ok_or_else(|| Failure::new("the automation of the demo is missing"))?;
     automation::apply(&client, &PathBuf::from("automation.yaml"), &source, &files).await?;
     heading("A push starts a campaign");
-    fleet::push(&data_dir, STARTER, &[("announcement.md", b"The fleet moves to GitHub Actions today.\n")])?;
+    fleet::push(
+        &data_dir,
+        STARTER,
+        &[(
+            "announcement.md",
+            b"The fleet moves to GitHub Actions today.\n",
+        )],
+    )?;
     let campaign = started(&client).await?;
-    print::note(format!("  the automation {AUTOMATION} fires once: campaign {campaign}"));
-    let (client, before) = kill_and_restart(&mut child, &data_dir, client, &campaign, arguments.listen.as_deref()).await?;
+    print::note(format!(
+        "  the automation {AUTOMATION} fires once: campaign {campaign}"
+    ));
+    let (client, before) = kill_and_restart(
+        &mut child,
+        &data_dir,
+        client,
+        &campaign,
+        arguments.listen.as_deref(),
+    )
+    .await?;
     let finding = tamper::flip_one_bit(&data_dir, &root).await?;
     settle(&client, &campaign, &data_dir).await?;
     let after = counts(&client, &campaign).await?;
     summary::crash(&before, &after)?;
     summary::tampering(&finding);
-    let report: Value = client.post("/ledger/verify", &json!({"checkpoints": [finding.checkpoint.clone()]})).await?;
+    let report: Value = client
+        .post(
+            "/ledger/verify",
+            &json!({"checkpoints": [finding.checkpoint.clone()]}),
+        )
+        .await?;
     let seconds = began.elapsed().as_secs_f64();
     if arguments.headless {
         let outcome = summary::object(&client, &campaign, &report, names.len(), seconds).await?;
@@ -68,7 +93,10 @@ pub(super) async fn execute(global: &Global, arguments: DemoArguments) -> Result
         } else {
             summary::tell(&outcome);
         }
-        let verified = report.get("verified").and_then(Value::as_bool).unwrap_or(false);
+        let verified = report
+            .get("verified")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
         return Ok(u8::from(!verified));
     }
     summary::campaign(&client, &campaign, &report, seconds).await?;
@@ -76,7 +104,10 @@ pub(super) async fn execute(global: &Global, arguments: DemoArguments) -> Result
     heading("Your turn");
     print::note("  review and merge the first change: this link opens the console once");
     print::line(format!("  {link}"));
-    print::note(print::dim(&format!("  or: nightcrew --data-dir {} inbox", root.display())));
+    print::note(print::dim(&format!(
+        "  or: nightcrew --data-dir {} inbox",
+        root.display()
+    )));
     print::note(print::dim("  Ctrl-C ends the demo"));
     print::line("nightcrew try YOUR-REPOSITORY -- YOUR-COMMAND");
     up::wait_for_stop().await?;
@@ -93,8 +124,11 @@ fn data_dir(global: &Global) -> Result<PathBuf, Failure> {
     if let Some(given) = &global.data_dir {
         let given = std::path::absolute(given).doing(format_args!("find {}", given.display()))?;
         if given.join("nightcrew.sqlite").exists() {
-            return Err(Failure::usage(format!("{} holds the state of something else", given.display()))
-                .hint("the demo wants a new data directory"));
+            return Err(Failure::usage(format!(
+                "{} holds the state of something else",
+                given.display()
+            ))
+            .hint("the demo wants a new data directory"));
         }
         return Ok(given);
     }
@@ -114,9 +148,18 @@ async fn serve(global: &Global, arguments: DemoArguments) -> Result<u8, Failure>
 async fn what_is_real(client: &Client) -> Result<(), Failure> {
     let status: Value = client.get("/status").await?;
     heading("What is real");
-    print::note(format!("  isolation  {}", super::doctor::summary(status.get("isolation").unwrap_or(&Value::Null))));
-    let git = std::process::Command::new("git").arg("--version").output().doing("run git")?;
-    print::note(format!("  git        {}", String::from_utf8_lossy(&git.stdout).trim()));
+    print::note(format!(
+        "  isolation  {}",
+        super::doctor::summary(status.get("isolation").unwrap_or(&Value::Null))
+    ));
+    let git = std::process::Command::new("git")
+        .arg("--version")
+        .output()
+        .doing("run git")?;
+    print::note(format!(
+        "  git        {}",
+        String::from_utf8_lossy(&git.stdout).trim()
+    ));
     print::note(format!("  database   {}", text(&status, "store")));
     print::note("  model      none: everything here is deterministic");
     Ok(())
@@ -125,14 +168,18 @@ async fn what_is_real(client: &Client) -> Result<(), Failure> {
 /// Waits for the campaign that the push starts.
 async fn started(client: &Client) -> Result<String, Failure> {
     let deadline = Instant::now() + Duration::from_secs(30);
-    let _: Value = client.post("/forge/poll", &json!({"repository": STARTER})).await?;
+    let _: Value = client
+        .post("/forge/poll", &json!({"repository": STARTER}))
+        .await?;
     loop {
         let answer: Value = client.get("/campaigns?open=true").await?;
         if let Some(row) = items(&answer).first() {
             return Ok(text(row, "id").to_owned());
         }
         if Instant::now() > deadline {
-            return Err(Failure::new("the push started no campaign within 30 seconds"));
+            return Err(Failure::new(
+                "the push started no campaign within 30 seconds",
+            ));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -142,8 +189,15 @@ type Counts = Vec<(String, u64)>;
 
 async fn counts(client: &Client, campaign: &str) -> Result<Counts, Failure> {
     let answer: Value = client.get(&format!("/campaigns/{campaign}")).await?;
-    let counts = answer.get("counts").and_then(Value::as_object).cloned().unwrap_or_default();
-    Ok(counts.into_iter().map(|(state, count)| (state, count.as_u64().unwrap_or(0))).collect())
+    let counts = answer
+        .get("counts")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    Ok(counts
+        .into_iter()
+        .map(|(state, count)| (state, count.as_u64().unwrap_or(0)))
+        .collect())
 }
 
 /// Kills the control plane when a part of the work is done, and starts it again.
@@ -157,7 +211,11 @@ async fn kill_and_restart(
     let deadline = Instant::now() + Duration::from_secs(60);
     let before = loop {
         let answer: Value = client.get(&format!("/campaigns/{campaign}")).await?;
-        let waves = answer.get("waves").and_then(Value::as_array).cloned().unwrap_or_default();
+        let waves = answer
+            .get("waves")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let settled: u64 = waves.iter().map(|wave| number(wave, "settled")).sum();
         if settled >= 8 {
             break counts(&client, campaign).await?;
@@ -181,25 +239,38 @@ async fn settle(client: &Client, campaign: &str, data_dir: &DataDir) -> Result<(
     loop {
         let mut left = std::collections::BTreeMap::new();
         for (name, files) in conflicts {
-            let rows: Value = client.get(&format!("/tasks?repository={name}&status=in_review")).await?;
+            let rows: Value = client
+                .get(&format!("/tasks?repository={name}&status=in_review"))
+                .await?;
             if items(&rows).is_empty() {
                 left.insert(name, files);
                 continue;
             }
-            let files: Vec<(&str, &[u8])> =
-                files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
+            let files: Vec<(&str, &[u8])> = files
+                .iter()
+                .map(|file| (file.path.as_str(), file.content.as_slice()))
+                .collect();
             fleet::push(data_dir, &name, &files)?;
         }
         conflicts = left;
         let answer: Value = client.get(&format!("/campaigns/{campaign}")).await?;
-        let waves = answer.get("waves").and_then(Value::as_array).cloned().unwrap_or_default();
+        let waves = answer
+            .get("waves")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let settled: u64 = waves.iter().map(|wave| number(wave, "settled")).sum();
-        let targets = answer.pointer("/campaign/targets").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        let targets = answer
+            .pointer("/campaign/targets")
+            .and_then(Value::as_u64)
+            .unwrap_or(u64::MAX);
         if settled >= targets {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(Failure::new(format!("{settled} of {targets} tasks are settled after five minutes")));
+            return Err(Failure::new(format!(
+                "{settled} of {targets} tasks are settled after five minutes"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -25,7 +25,11 @@ pub(super) fn execute(global: &Global) -> Result<u8, Failure> {
     }
     print::line(format!("nightcrew  {}", env!("CARGO_PKG_VERSION")));
     print::line(format!("data       {}", config.data_dir()?.display()));
-    print::line(format!("git        {}", git.as_deref().unwrap_or("missing: install git 2.38 or newer")));
+    print::line(format!(
+        "git        {}",
+        git.as_deref()
+            .unwrap_or("missing: install git 2.38 or newer")
+    ));
     print::line(format!("isolation  {}", summary(&isolation)));
     for finding in &preflight.findings {
         let mark = if finding.ok { "✔" } else { "✘" };
@@ -55,7 +59,10 @@ pub(super) fn summary(isolation: &Value) -> String {
 }
 
 fn git_version() -> Option<String> {
-    let output = std::process::Command::new("git").arg("--version").output().ok()?;
+    let output = std::process::Command::new("git")
+        .arg("--version")
+        .output()
+        .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }

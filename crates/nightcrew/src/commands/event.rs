@@ -1,7 +1,7 @@
 //! `nightcrew event …`
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub(super) async fn execute(global: &Global, command: EventCommand) -> Result<u8
 }
 
 async fn post(global: &Global, path: &str, file: Option<PathBuf>) -> Result<u8, Failure> {
-    let event = read(file)?;
+    let event = read(file.as_deref())?;
     with_session(global, false, async |session| {
         let answer: Value = session.client.post(path, &event).await?;
         print::json(&answer);
@@ -42,16 +42,23 @@ async fn post(global: &Global, path: &str, file: Option<PathBuf>) -> Result<u8, 
     .await
 }
 
-fn read(file: Option<PathBuf>) -> Result<Value, Failure> {
+fn read(file: Option<&Path>) -> Result<Value, Failure> {
     let mut content = String::new();
-    let name = match &file {
+    let name = match file {
         Some(path) => {
-            let opened = std::fs::File::open(path).doing(format_args!("read {}", path.display()))?;
-            opened.take(LARGEST).read_to_string(&mut content).doing(format_args!("read {}", path.display()))?;
+            let opened =
+                std::fs::File::open(path).doing(format_args!("read {}", path.display()))?;
+            opened
+                .take(LARGEST)
+                .read_to_string(&mut content)
+                .doing(format_args!("read {}", path.display()))?;
             path.display().to_string()
         }
         None => {
-            std::io::stdin().take(LARGEST).read_to_string(&mut content).doing("read standard input")?;
+            std::io::stdin()
+                .take(LARGEST)
+                .read_to_string(&mut content)
+                .doing("read standard input")?;
             "standard input".to_owned()
         }
     };
@@ -64,7 +71,10 @@ fn read(file: Option<PathBuf>) -> Result<Value, Failure> {
 
 async fn list(global: &Global, limit: u32) -> Result<u8, Failure> {
     with_session(global, false, async |session| {
-        let answer: Value = session.client.get(&format!("/events?limit={limit}")).await?;
+        let answer: Value = session
+            .client
+            .get(&format!("/events?limit={limit}"))
+            .await?;
         if print::is_json() {
             print::json(&answer);
             return Ok(0);
@@ -81,7 +91,10 @@ async fn list(global: &Global, limit: u32) -> Result<u8, Failure> {
                 clean(text(event, "type"), 20),
                 clean(about, 40),
                 clean(text(event, "actor"), 24),
-                text(event, "received_at").get(..19).unwrap_or_default().replace('T', " "),
+                text(event, "received_at")
+                    .get(..19)
+                    .unwrap_or_default()
+                    .replace('T', " "),
             ]);
         }
         table.print("no event yet");

@@ -21,11 +21,19 @@ pub(super) async fn list(global: &Global) -> Result<u8, Failure> {
     .await
 }
 
-pub(super) async fn answer(global: &Global, wanted: &str, verb: &str, message: &str) -> Result<u8, Failure> {
+pub(super) async fn answer(
+    global: &Global,
+    wanted: &str,
+    verb: &str,
+    message: &str,
+) -> Result<u8, Failure> {
     with_session(global, false, async |session| {
         let id = task::task_id(&session.client, wanted).await?;
         let path = format!("/tasks/{}/{verb}", escape(&id));
-        let answer: Value = session.client.post(&path, &json!({"text": message})).await?;
+        let answer: Value = session
+            .client
+            .post(&path, &json!({"text": message}))
+            .await?;
         task::told(&answer);
         Ok(0)
     })

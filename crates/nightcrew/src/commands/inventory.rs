@@ -16,11 +16,16 @@ pub(super) async fn execute(global: &Global, command: InventoryCommand) -> Resul
             InventoryCommand::Import { source } => {
                 // The server may stand in another folder.
                 let source = if std::path::Path::new(&source).exists() {
-                    std::path::absolute(&source).doing(format_args!("find {source}"))?.display().to_string()
+                    std::path::absolute(&source)
+                        .doing(format_args!("find {source}"))?
+                        .display()
+                        .to_string()
                 } else {
                     source
                 };
-                let answer: Value = client.post("/repositories/import", &json!({"source": source})).await?;
+                let answer: Value = client
+                    .post("/repositories/import", &json!({"source": source}))
+                    .await?;
                 imported(&answer)
             }
             InventoryCommand::List => {
@@ -47,11 +52,18 @@ pub(super) async fn execute(global: &Global, command: InventoryCommand) -> Resul
                         languages.join(", "),
                     ]);
                 }
-                table.print("the inventory is empty; fill it with `nightcrew inventory import FOLDER`");
+                table.print(
+                    "the inventory is empty; fill it with `nightcrew inventory import FOLDER`",
+                );
                 Ok(0)
             }
             InventoryCommand::Show { name } => {
-                let answer: Value = client.get(&format!("/repositories/{}", escape(&name).replace("%2F", "/"))).await?;
+                let answer: Value = client
+                    .get(&format!(
+                        "/repositories/{}",
+                        escape(&name).replace("%2F", "/")
+                    ))
+                    .await?;
                 print::json(&answer);
                 Ok(0)
             }
@@ -62,8 +74,14 @@ pub(super) async fn execute(global: &Global, command: InventoryCommand) -> Resul
 
 /// Says what became of each repository; 1 when some are not here.
 fn imported(answer: &Value) -> Result<u8, Failure> {
-    let rows = answer.as_array().map(Vec::as_slice).unwrap_or_else(|| items(answer));
-    let failed = rows.iter().filter(|row| row.get("problem").is_some_and(Value::is_string)).count();
+    let rows = answer
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_else(|| items(answer));
+    let failed = rows
+        .iter()
+        .filter(|row| row.get("problem").is_some_and(Value::is_string))
+        .count();
     if print::is_json() {
         print::json(answer);
         return Ok(u8::from(failed > 0));
@@ -71,10 +89,17 @@ fn imported(answer: &Value) -> Result<u8, Failure> {
     for row in rows {
         if let Some(problem) = row.get("problem").and_then(Value::as_str) {
             let line = number(row, "line");
-            let place = if line > 0 { format!("line {line}: ") } else { String::new() };
+            let place = if line > 0 {
+                format!("line {line}: ")
+            } else {
+                String::new()
+            };
             print::warning(&format!("{place}{}: {problem}", text(row, "from")));
         }
     }
-    print::note(format!("{} repositories imported, {failed} not", rows.len() - failed));
+    print::note(format!(
+        "{} repositories imported, {failed} not",
+        rows.len() - failed
+    ));
     Ok(u8::from(failed > 0))
 }

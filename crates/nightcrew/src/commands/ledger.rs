@@ -34,7 +34,11 @@ pub(super) async fn execute(global: &Global, command: LedgerCommand) -> Result<u
                 let answer: Value = session.client.get("/ledger").await?;
                 match answer.get("checkpoint").and_then(Value::as_str) {
                     Some(checkpoint) => print::raw(checkpoint),
-                    None => return Err(Failure::new("the ledger is empty: there is no checkpoint yet")),
+                    None => {
+                        return Err(Failure::new(
+                            "the ledger is empty: there is no checkpoint yet",
+                        ));
+                    }
                 }
                 Ok(0)
             })
@@ -44,9 +48,17 @@ pub(super) async fn execute(global: &Global, command: LedgerCommand) -> Result<u
             with_session(global, false, async |session| {
                 let mut from = 0;
                 loop {
-                    let page: Value = session.client.get(&format!("/ledger/entries?from={from}&limit=1000")).await?;
-                    let entries = page.as_array().cloned().unwrap_or_else(|| super::items(&page).to_vec());
-                    let Some(last) = entries.last() else { return Ok(0) };
+                    let page: Value = session
+                        .client
+                        .get(&format!("/ledger/entries?from={from}&limit=1000"))
+                        .await?;
+                    let entries = page
+                        .as_array()
+                        .cloned()
+                        .unwrap_or_else(|| super::items(&page).to_vec());
+                    let Some(last) = entries.last() else {
+                        return Ok(0);
+                    };
                     from = number(last, "index") + 1;
                     for entry in &entries {
                         print::line(entry.to_string());
@@ -62,18 +74,23 @@ pub(super) async fn execute(global: &Global, command: LedgerCommand) -> Result<u
 async fn verify(global: &Global, files: Vec<PathBuf>, key: Option<String>) -> Result<u8, Failure> {
     let mut checkpoints = Vec::new();
     for file in &files {
-        checkpoints.push(std::fs::read_to_string(file).doing(format_args!("read {}", file.display()))?);
+        checkpoints
+            .push(std::fs::read_to_string(file).doing(format_args!("read {}", file.display()))?);
     }
     let config = Config::load(global)?;
     let data_dir = DataDir::open(config.data_dir()?)?;
     let running = data_dir.endpoint().map(crate::client::Client::new);
     let report: Value = match running {
         Some(client) if key.is_none() && client.is_alive().await => {
-            client.post("/ledger/verify", &json!({"checkpoints": checkpoints})).await?
+            client
+                .post("/ledger/verify", &json!({"checkpoints": checkpoints}))
+                .await?
         }
         _ => {
             let key = match key {
-                Some(text) => text.parse().map_err(|error| Failure::usage(format!("the key is none: {error}")))?,
+                Some(text) => text
+                    .parse()
+                    .map_err(|error| Failure::usage(format!("the key is none: {error}")))?,
                 None => ledger::SigningKey::load_or_create(&data_dir.ledger_key(), "nightcrew")
                     .doing("load the ledger's key")?
                     .verifier(),
@@ -83,7 +100,10 @@ async fn verify(global: &Global, files: Vec<PathBuf>, key: Option<String>) -> Re
             serde_json::to_value(report).doing("describe the ledger")?
         }
     };
-    let verified = report.get("verified").and_then(Value::as_bool).unwrap_or(false);
+    let verified = report
+        .get("verified")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     if print::is_json() {
         print::json(&report);
     } else if verified {
@@ -95,10 +115,15 @@ async fn verify(global: &Global, files: Vec<PathBuf>, key: Option<String>) -> Re
             text(&report, "root")
         ));
         if files.is_empty() {
-            print::hint("keep `nightcrew ledger checkpoint` elsewhere and verify against it: only that finds a ledger that was cut back");
+            print::hint(
+                "keep `nightcrew ledger checkpoint` elsewhere and verify against it: only that finds a ledger that was cut back",
+            );
         }
     } else {
-        print::error(&format!("the ledger is not what it was: {}", text(&report, "finding")));
+        print::error(&format!(
+            "the ledger is not what it was: {}",
+            text(&report, "finding")
+        ));
     }
     Ok(u8::from(!verified))
 }

@@ -22,6 +22,10 @@ pub(super) async fn execute(global: &Global) -> Result<u8, Failure> {
         return Err(nobody());
     }
     let answer: Value = client.post("/console-link", &json!({})).await?;
-    print::line(format!("{}/login?token={}", client.url(), text(&answer, "token")));
+    print::line(format!(
+        "{}/login?token={}",
+        client.url(),
+        text(&answer, "token")
+    ));
     Ok(0)
 }

@@ -16,13 +16,21 @@ pub(super) async fn execute(global: &Global, command: StoreCommand) -> Result<u8
     match command {
         StoreCommand::Backup { file } => {
             store.backup(&file).await?;
-            print::note(format!("everything of {} is in {}", store.describe(), file.display()));
+            print::note(format!(
+                "everything of {} is in {}",
+                store.describe(),
+                file.display()
+            ));
             print::hint("blobs, forge and keys are folders of the data directory: copy them too");
             Ok(0)
         }
         StoreCommand::Restore { file } => {
             store.restore(&file).await?;
-            print::note(format!("{} was restored from {}", store.describe(), file.display()));
+            print::note(format!(
+                "{} was restored from {}",
+                store.describe(),
+                file.display()
+            ));
             Ok(0)
         }
         StoreCommand::Verify => {

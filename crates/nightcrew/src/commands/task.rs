@@ -15,15 +15,25 @@ pub(super) async fn execute(global: &Global, command: TaskCommand) -> Result<u8,
     with_session(global, false, async |session| {
         let client = &session.client;
         match command {
-            TaskCommand::List { campaign, status, limit } => list(client, campaign, status, limit).await,
+            TaskCommand::List {
+                campaign,
+                status,
+                limit,
+            } => list(client, campaign, status, limit).await,
             TaskCommand::Show { task } => show(client, &task).await,
             TaskCommand::Logs { task, step, follow } => logs(client, &task, step, follow).await,
             TaskCommand::Diff { task } => {
-                print::raw(&client.text(&format!("/tasks/{}/diff", escape(&task))).await?);
+                print::raw(
+                    &client
+                        .text(&format!("/tasks/{}/diff", escape(&task)))
+                        .await?,
+                );
                 Ok(0)
             }
             TaskCommand::Evidence { task } => {
-                let evidence: Value = client.get(&format!("/tasks/{}/evidence", escape(&task))).await?;
+                let evidence: Value = client
+                    .get(&format!("/tasks/{}/evidence", escape(&task)))
+                    .await?;
                 print::json(&evidence);
                 Ok(0)
             }
@@ -75,9 +85,17 @@ pub(super) fn print_rows(answer: &Value, empty: &str) {
         };
         table.row(vec![
             short(text(row, "id")).to_owned(),
-            clean(row.pointer("/target/repository").and_then(Value::as_str).unwrap_or_default(), 40),
+            clean(
+                row.pointer("/target/repository")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
+                40,
+            ),
             state,
-            row.get("change").and_then(Value::as_u64).map(|number| format!("#{number}")).unwrap_or_default(),
+            row.get("change")
+                .and_then(Value::as_u64)
+                .map(|number| format!("#{number}"))
+                .unwrap_or_default(),
             clean(text(row, "sentence"), 80),
         ]);
     }
@@ -91,16 +109,33 @@ async fn show(client: &Client, task: &str) -> Result<u8, Failure> {
         return Ok(0);
     }
     let task = answer.get("task").cloned().unwrap_or_default();
-    let target = task.pointer("/target/repository").and_then(Value::as_str).unwrap_or_default();
-    print::line(format!("{}  {}", print::bold(&clean(target, 80)), print::status(text(&task, "status"))));
+    let target = task
+        .pointer("/target/repository")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    print::line(format!(
+        "{}  {}",
+        print::bold(&clean(target, 80)),
+        print::status(text(&task, "status"))
+    ));
     print::line(print::dim(text(&task, "id")));
-    let why = task.pointer("/wait/reason/sentence").or_else(|| task.pointer("/reason/sentence"));
+    let why = task
+        .pointer("/wait/reason/sentence")
+        .or_else(|| task.pointer("/reason/sentence"));
     if let Some(sentence) = why.and_then(Value::as_str) {
         print::line(format!("  {}", clean(sentence, 400)));
     }
     let mut steps = Table::new(&["STEP", "KIND", "ATTEMPT", "OUTCOME", "WALL"]);
-    for step in task.get("steps").and_then(Value::as_array).into_iter().flatten() {
-        let outcome = step.pointer("/outcome/outcome").and_then(Value::as_str).unwrap_or("running");
+    for step in task
+        .get("steps")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let outcome = step
+            .pointer("/outcome/outcome")
+            .and_then(Value::as_str)
+            .unwrap_or("running");
         steps.row(vec![
             text(step, "id").to_owned(),
             text(step, "kind").to_owned(),
@@ -111,11 +146,20 @@ async fn show(client: &Client, task: &str) -> Result<u8, Failure> {
     }
     steps.print("no step has begun");
     let mut validators = Table::new(&["VALIDATOR", "VERDICT", "NEW FAILURES", "DETAIL"]);
-    for result in task.get("validators").and_then(Value::as_array).into_iter().flatten() {
+    for result in task
+        .get("validators")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         validators.row(vec![
             clean(text(result, "name"), 40),
             text(result, "verdict").to_owned(),
-            result.get("new").and_then(Value::as_array).map_or(0, Vec::len).to_string(),
+            result
+                .get("new")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len)
+                .to_string(),
             clean(text(result, "detail"), 80),
         ]);
     }
@@ -129,11 +173,18 @@ async fn logs(client: &Client, task: &str, step: Option<u32>, follow: bool) -> R
         return tail(client, &id).await;
     }
     let answer: Value = client.get(&format!("/tasks/{}", escape(&id))).await?;
-    let count = answer.pointer("/task/steps").and_then(Value::as_array).map_or(0, Vec::len);
+    let count = answer
+        .pointer("/task/steps")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
     let steps = step.map_or(1..=u32::try_from(count).unwrap_or(0), |step| step..=step);
     for step in steps {
         let index = step.saturating_sub(1);
-        print::raw(&client.text(&format!("/tasks/{}/log?step={index}", escape(&id))).await?);
+        print::raw(
+            &client
+                .text(&format!("/tasks/{}/log?step={index}", escape(&id)))
+                .await?,
+        );
     }
     Ok(0)
 }
@@ -141,13 +192,23 @@ async fn logs(client: &Client, task: &str, step: Option<u32>, follow: bool) -> R
 async fn tail(client: &Client, id: &str) -> Result<u8, Failure> {
     let mut from = 0;
     loop {
-        let answer: Value = client.get(&format!("/tasks/{}/log/live?from={from}", escape(id))).await?;
-        for line in answer.get("lines").and_then(Value::as_array).into_iter().flatten() {
+        let answer: Value = client
+            .get(&format!("/tasks/{}/log/live?from={from}", escape(id)))
+            .await?;
+        for line in answer
+            .get("lines")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             print::line(text(line, "text"));
         }
         from = number(&answer, "next");
         let task: Value = client.get(&format!("/tasks/{}", escape(id))).await?;
-        let status = task.pointer("/task/status").and_then(Value::as_str).unwrap_or_default();
+        let status = task
+            .pointer("/task/status")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if !matches!(status, "queued" | "preparing" | "running" | "validating") {
             print::note(format!("the task is {status}"));
             return Ok(0);
@@ -159,21 +220,36 @@ async fn tail(client: &Client, id: &str) -> Result<u8, Failure> {
 /// The full id of the task a person means.
 pub(super) async fn task_id(client: &Client, task: &str) -> Result<String, Failure> {
     let answer: Value = client.get(&format!("/tasks/{}", escape(task))).await?;
-    Ok(answer.pointer("/task/id").and_then(Value::as_str).unwrap_or(task).to_owned())
+    Ok(answer
+        .pointer("/task/id")
+        .and_then(Value::as_str)
+        .unwrap_or(task)
+        .to_owned())
 }
 
 async fn facts(client: &Client, task: &str) -> Result<u8, Failure> {
-    let answer: Value = client.get(&format!("/tasks/{}/facts", escape(task))).await?;
+    let answer: Value = client
+        .get(&format!("/tasks/{}/facts", escape(task)))
+        .await?;
     if print::is_json() {
         print::json(&answer);
         return Ok(0);
     }
-    let facts = answer.as_array().map(Vec::as_slice).unwrap_or_else(|| items(&answer));
+    let facts = answer
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_else(|| items(&answer));
     let mut table = Table::new(&["AT", "BY", "FACT"]);
     for fact in facts {
-        let what = fact.pointer("/fact/is").and_then(Value::as_str).unwrap_or_default();
+        let what = fact
+            .pointer("/fact/is")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         table.row(vec![
-            text(fact, "at").get(..23).unwrap_or_default().replace('T', " "),
+            text(fact, "at")
+                .get(..23)
+                .unwrap_or_default()
+                .replace('T', " "),
             clean(text(fact, "actor"), 30),
             what.replace('_', " "),
         ]);
@@ -184,7 +260,9 @@ async fn facts(client: &Client, task: &str) -> Result<u8, Failure> {
 
 async fn act(client: &Client, task: &str, verb: &str) -> Result<u8, Failure> {
     let id = task_id(client, task).await?;
-    let answer: Value = client.post(&format!("/tasks/{}/{verb}", escape(&id)), &json!({})).await?;
+    let answer: Value = client
+        .post(&format!("/tasks/{}/{verb}", escape(&id)), &json!({}))
+        .await?;
     told(&answer);
     Ok(0)
 }
@@ -196,6 +274,13 @@ pub(super) fn told(answer: &Value) {
         return;
     }
     let task = answer.get("task").unwrap_or(answer);
-    let target = task.pointer("/target/repository").and_then(Value::as_str).unwrap_or_default();
-    print::note(format!("{} is now {}", clean(target, 60), print::status(text(task, "status"))));
+    let target = task
+        .pointer("/target/repository")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    print::note(format!(
+        "{} is now {}",
+        clean(target, 60),
+        print::status(text(task, "status"))
+    ));
 }

@@ -15,13 +15,20 @@ pub(super) async fn execute(global: &Global, arguments: UpArguments) -> Result<u
     }
     let node = Node::start(&config, true).await?;
     if print::is_json() {
-        print::json(&serde_json::json!({"url": node.endpoint.url, "console": node.console_link(), "pid": node.endpoint.pid}));
+        print::json(
+            &serde_json::json!({"url": node.endpoint.url, "console": node.console_link(), "pid": node.endpoint.pid}),
+        );
     } else {
         print::note(format!("store      {}", node.service.store().describe()));
-        print::note(format!("isolation  {}", super::doctor::summary(&node.isolation)));
+        print::note(format!(
+            "isolation  {}",
+            super::doctor::summary(&node.isolation)
+        ));
         print::note("console    this link opens it once; `nightcrew open` makes another");
         print::line(node.console_link());
-        print::note(print::dim("stop with Ctrl-C: running steps get ten seconds to end"));
+        print::note(print::dim(
+            "stop with Ctrl-C: running steps get ten seconds to end",
+        ));
     }
     wait_for_stop().await?;
     print::note("stopping …");

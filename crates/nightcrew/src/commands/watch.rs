@@ -21,12 +21,20 @@ pub(super) async fn planned(client: &Client, run: &str) -> Result<Option<String>
         let run = run.get("run").unwrap_or(&run);
         match text(run, "status") {
             "planning" => tokio::time::sleep(PACE).await,
-            "failed" => return Err(Failure::new(format!("the run could not be planned: {}", text(run, "note")))),
+            "failed" => {
+                return Err(Failure::new(format!(
+                    "the run could not be planned: {}",
+                    text(run, "note")
+                )));
+            }
             _ => {
                 if let Some(note) = run.get("note").and_then(Value::as_str) {
                     print::warning(note);
                 }
-                return Ok(run.get("campaign").and_then(Value::as_str).map(str::to_owned));
+                return Ok(run
+                    .get("campaign")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned));
             }
         }
     }
@@ -36,15 +44,25 @@ pub(super) async fn planned(client: &Client, run: &str) -> Result<Option<String>
 pub(super) async fn settled(client: &Client, campaign: &str) -> Result<Value, Failure> {
     let bar = bar();
     loop {
-        let answer: Value = client.get(&format!("/campaigns/{}", escape(campaign))).await?;
+        let answer: Value = client
+            .get(&format!("/campaigns/{}", escape(campaign)))
+            .await?;
         let (total, settled) = progress(&answer);
         bar.set_length(total);
         bar.set_position(settled);
-        let state = answer.pointer("/campaign/status").and_then(Value::as_str).unwrap_or_default();
-        if settled >= total || matches!(state, "held" | "paused" | "closed") && idle(client, campaign).await? {
+        let state = answer
+            .pointer("/campaign/status")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if settled >= total
+            || matches!(state, "held" | "paused" | "closed") && idle(client, campaign).await?
+        {
             bar.finish_and_clear();
             if state == "held" {
-                let note = answer.pointer("/campaign/note").and_then(Value::as_str).unwrap_or_default();
+                let note = answer
+                    .pointer("/campaign/note")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 print::warning(&format!("the campaign is held: {note}"));
             }
             return Ok(answer);
@@ -55,14 +73,26 @@ pub(super) async fn settled(client: &Client, campaign: &str) -> Result<Value, Fa
 
 /// Targets and settled tasks of a campaign.
 fn progress(answer: &Value) -> (u64, u64) {
-    let total = answer.pointer("/campaign/targets").and_then(Value::as_u64).unwrap_or(0);
-    let waves = answer.get("waves").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    (total, waves.iter().map(|wave| number(wave, "settled")).sum())
+    let total = answer
+        .pointer("/campaign/targets")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    let waves = answer
+        .get("waves")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    (
+        total,
+        waves.iter().map(|wave| number(wave, "settled")).sum(),
+    )
 }
 
 /// Whether no task of a held or paused campaign runs.
 async fn idle(client: &Client, campaign: &str) -> Result<bool, Failure> {
-    let answer: Value = client.get(&format!("/campaigns/{}", escape(campaign))).await?;
+    let answer: Value = client
+        .get(&format!("/campaigns/{}", escape(campaign)))
+        .await?;
     let running = ["preparing", "running", "validating", "ready"];
     let counts = answer.get("counts").cloned().unwrap_or_default();
     Ok(running.iter().all(|status| number(&counts, status) == 0))
@@ -70,7 +100,11 @@ async fn idle(client: &Client, campaign: &str) -> Result<bool, Failure> {
 
 fn bar() -> ProgressBar {
     let visible = std::io::stderr().is_terminal() && !print::is_json();
-    let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if visible {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(None, target);
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} settled  {elapsed}") {
         bar.set_style(style);

@@ -35,7 +35,11 @@ pub(super) async fn run(service: Arc<Service>, stop: CancellationToken) {
 }
 
 async fn mark_all(service: &Service) {
-    let open = service.store.campaigns(None, true, Page::first(u32::MAX)).await.map_err(ServiceError::from);
+    let open = service
+        .store
+        .campaigns(None, true, Page::first(u32::MAX))
+        .await
+        .map_err(ServiceError::from);
     match open {
         Ok(rows) => rows.into_iter().for_each(|row| service.mark_dirty(row.id)),
         Err(error) => tracing::error!(%error, "campaigns cannot be listed"),

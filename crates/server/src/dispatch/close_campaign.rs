@@ -16,16 +16,29 @@ pub(super) async fn carry_out(
     _row: &OutboxRow,
     campaign: CampaignId,
 ) -> Result<Outcome, ServiceError> {
-    let statuses = TaskStatus::ALL.iter().copied().filter(|status| !status.is_final()).collect();
-    let filter = TaskFilter { campaign: Some(campaign), statuses, ..TaskFilter::default() };
-    let rows = service.store.tasks(filter, TaskOrder::Target, Page::first(u32::MAX)).await?;
+    let statuses = TaskStatus::ALL
+        .iter()
+        .copied()
+        .filter(|status| !status.is_final())
+        .collect();
+    let filter = TaskFilter {
+        campaign: Some(campaign),
+        statuses,
+        ..TaskFilter::default()
+    };
+    let rows = service
+        .store
+        .tasks(filter, TaskOrder::Target, Page::first(u32::MAX))
+        .await?;
     for row in rows {
         let command = TaskCommand::Cancel {
             code: ReasonCode::CampaignClosed,
             sentence: "its campaign was closed".to_owned(),
         };
         // A rejection: it ended in the meantime.
-        service.execute(row.id, &Actor::system(), None, &[command], &[]).await?;
+        service
+            .execute(row.id, &Actor::system(), None, &[command], &[])
+            .await?;
     }
     Ok(Outcome::Finished)
 }

@@ -10,13 +10,22 @@ use super::outbox::{Outcome, back_off};
 use crate::error::ServiceError;
 use crate::service::Service;
 
-pub(super) async fn carry_out(service: &Service, row: &OutboxRow, task: TaskId) -> Result<Outcome, ServiceError> {
+pub(super) async fn carry_out(
+    service: &Service,
+    row: &OutboxRow,
+    task: TaskId,
+) -> Result<Outcome, ServiceError> {
     let task = service.task(task).await?;
     let repository: RepoName = task.target.repository.parse()?;
-    let Some(number) = number(service, &task, &repository).await? else { return Ok(Outcome::Finished) };
+    let Some(number) = number(service, &task, &repository).await? else {
+        return Ok(Outcome::Finished);
+    };
     let actor = forge::Actor::named("nightcrew");
     let forge = service.forge_of(repository.as_str());
-    match forge.close(&repository, number, true, actor, service.now()).await {
+    match forge
+        .close(&repository, number, true, actor, service.now())
+        .await
+    {
         Ok(_) | Err(ForgeError::Closed { .. } | ForgeError::NotFound(_)) => {
             fault::point("close.after_forge");
             service.look_at(repository.as_str());
@@ -25,7 +34,10 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, task: TaskId) 
         Err(ForgeError::BranchMoved { .. }) => {
             let forge = service.forge_of(repository.as_str());
             let actor = forge::Actor::named("nightcrew");
-            match forge.close(&repository, number, false, actor, service.now()).await {
+            match forge
+                .close(&repository, number, false, actor, service.now())
+                .await
+            {
                 Ok(_) | Err(ForgeError::Closed { .. }) => Ok(Outcome::Finished),
                 Err(error) => Err(error.into()),
             }
@@ -36,11 +48,20 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, task: TaskId) 
 }
 
 /// The change's number: recorded, or found by the branch of a proposal that was on its way.
-async fn number(service: &Service, task: &Task, repository: &RepoName) -> Result<Option<u64>, ServiceError> {
+async fn number(
+    service: &Service,
+    task: &Task,
+    repository: &RepoName,
+) -> Result<Option<u64>, ServiceError> {
     if let Some(change) = &task.change {
         return Ok(Some(change.number));
     }
-    let Some(proposal) = &task.proposal else { return Ok(None) };
-    let found = service.forge_of(repository.as_str()).find_change(repository, &proposal.branch).await?;
+    let Some(proposal) = &task.proposal else {
+        return Ok(None);
+    };
+    let found = service
+        .forge_of(repository.as_str())
+        .find_change(repository, &proposal.branch)
+        .await?;
     Ok(found.value.map(|change| change.number))
 }

@@ -51,7 +51,12 @@ async fn end_expired(service: &Service) -> Result<(), ServiceError> {
     Ok(())
 }
 
-async fn end(service: &Service, lease: Lease, cause: &str, blame: bool) -> Result<(), ServiceError> {
+async fn end(
+    service: &Service,
+    lease: Lease,
+    cause: &str,
+    blame: bool,
+) -> Result<(), ServiceError> {
     let loaded = service.load_task(lease.task).await?;
     if loaded.epoch != lease.epoch {
         return Ok(());
@@ -62,15 +67,29 @@ async fn end(service: &Service, lease: Lease, cause: &str, blame: bool) -> Resul
         service.work.notify_one();
         return Ok(());
     }
-    let command = TaskCommand::Interrupt { cause: cause.to_owned(), blame };
-    match service.execute(lease.task, &Actor::system(), Some(lease.epoch), &[command], &[]).await {
+    let command = TaskCommand::Interrupt {
+        cause: cause.to_owned(),
+        blame,
+    };
+    match service
+        .execute(
+            lease.task,
+            &Actor::system(),
+            Some(lease.epoch),
+            &[command],
+            &[],
+        )
+        .await
+    {
         Ok(executed) if executed.rejected.is_some() => {
             service.store.drop_lease(lease.task, lease.epoch).await?;
             Ok(())
         }
         Ok(_) => Ok(()),
         // Somebody else ended it, or its runner came back.
-        Err(ServiceError::Store(store::StoreError::Fenced { .. } | store::StoreError::Conflict { .. })) => Ok(()),
+        Err(ServiceError::Store(
+            store::StoreError::Fenced { .. } | store::StoreError::Conflict { .. },
+        )) => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -45,9 +45,13 @@ async fn read_all(service: &Service, stop: &CancellationToken) -> Result<(), Ser
 }
 
 async fn read(service: &Service, name: &str) {
-    let Ok(repository) = name.parse::<RepoName>() else { return };
+    let Ok(repository) = name.parse::<RepoName>() else {
+        return;
+    };
     match service.read_news(&repository).await {
         Ok(_) | Err(ServiceError::Forge(forge::ForgeError::NotFound(_))) => {}
-        Err(error) => tracing::warn!(%repository, %error, "the news of a repository cannot be read"),
+        Err(error) => {
+            tracing::warn!(%repository, %error, "the news of a repository cannot be read");
+        }
     }
 }

@@ -24,11 +24,16 @@ impl Pace {
         rules: &CampaignRules,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let rate = rules.pace.as_ref().and_then(|pace| pace.writes_per_minute)?;
+        let rate = rules
+            .pace
+            .as_ref()
+            .and_then(|pace| pace.writes_per_minute)?;
         let interval = Duration::from_secs(60) / rate.max(1);
         let newest = &mut self.newest;
         let time = *self.given.entry(task).or_insert_with(|| {
-            let next = newest.get(&campaign).and_then(|last| last.checked_add(interval).ok());
+            let next = newest
+                .get(&campaign)
+                .and_then(|last| last.checked_add(interval).ok());
             let time = next.map_or(now, |next| next.max(now));
             newest.insert(campaign, time);
             time
@@ -49,18 +54,35 @@ mod tests {
 
     #[test]
     fn submissions_are_spread_over_time_and_keep_their_turn() {
-        let pace = Some(automation::Pace { writes_per_minute: Some(60) });
-        let rules = CampaignRules { pace, ..CampaignRules::default() };
+        let pace = Some(automation::Pace {
+            writes_per_minute: Some(60),
+        });
+        let rules = CampaignRules {
+            pace,
+            ..CampaignRules::default()
+        };
         let campaign = CampaignId::derived(&["c"]);
         let task = |name: &str| TaskId::derived(&[name]);
         let start = Timestamp::UNIX_EPOCH;
         let later = |seconds: u64| start.checked_add(Duration::from_secs(seconds)).unwrap();
         let mut pace = Pace::default();
         assert_eq!(pace.wait(campaign, task("a"), &rules, start), None);
-        assert_eq!(pace.wait(campaign, task("b"), &rules, start), Some(later(1)));
-        assert_eq!(pace.wait(campaign, task("c"), &rules, start), Some(later(2)));
+        assert_eq!(
+            pace.wait(campaign, task("b"), &rules, start),
+            Some(later(1))
+        );
+        assert_eq!(
+            pace.wait(campaign, task("c"), &rules, start),
+            Some(later(2))
+        );
         assert_eq!(pace.wait(campaign, task("b"), &rules, later(1)), None);
-        assert_eq!(pace.wait(campaign, task("c"), &rules, later(1)), Some(later(2)));
-        assert_eq!(pace.wait(campaign, task("x"), &CampaignRules::default(), start), None);
+        assert_eq!(
+            pace.wait(campaign, task("c"), &rules, later(1)),
+            Some(later(2))
+        );
+        assert_eq!(
+            pace.wait(campaign, task("x"), &CampaignRules::default(), start),
+            None
+        );
     }
 }

@@ -24,12 +24,18 @@ use crate::service::{Actor, Service, Update};
 /// Tasks written in one transaction.
 const BATCH: usize = 200;
 
-pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: RunId) -> Result<Outcome, ServiceError> {
+pub(super) async fn carry_out(
+    service: &Service,
+    row: &OutboxRow,
+    id: RunId,
+) -> Result<Outcome, ServiceError> {
     let run = service.run(id).await?;
     if run.status != RunStatus::Planning {
         return Ok(Outcome::Finished);
     }
-    let automation = service.automation_version(&run.automation, run.version).await?;
+    let automation = service
+        .automation_version(&run.automation, run.version)
+        .await?;
     let event = service.store.event(run.event).await?;
     let event = event.ok_or_else(|| ServiceError::not_found("event", run.event))?;
     let inventory = service.repositories().await?;
@@ -47,10 +53,16 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: RunId) -> 
     fault::point("plan.tasks_written");
     let mut notes = found.missing;
     notes.extend(wanted.notes);
-    planning.finish(service, row, &facts, &campaign, count, notes).await?;
+    planning
+        .finish(service, row, &facts, &campaign, count, notes)
+        .await?;
     for older in wanted.superseded {
-        let command = TaskCommand::Supersede { by: format!("run {}", run.id.short()) };
-        service.execute(older, &Actor::system(), None, &[command], &[]).await?;
+        let command = TaskCommand::Supersede {
+            by: format!("run {}", run.id.short()),
+        };
+        service
+            .execute(older, &Actor::system(), None, &[command], &[])
+            .await?;
     }
     service.work.notify_waiters();
     service.work.notify_one();
@@ -81,9 +93,16 @@ struct Chosen {
 }
 
 impl Planning {
-    async fn begin(service: &Service, run: &Run, automation: &Automation) -> Result<Self, ServiceError> {
+    async fn begin(
+        service: &Service,
+        run: &Run,
+        automation: &Automation,
+    ) -> Result<Self, ServiceError> {
         let now = service.now();
-        let open = service.store.campaigns(Some(&run.automation), true, Page::first(1)).await?;
+        let open = service
+            .store
+            .campaigns(Some(&run.automation), true, Page::first(1))
+            .await?;
         let (campaign, seq, opened) = match open.first() {
             Some(row) => {
                 let (campaign, seq) = service.load_campaign(row.id).await?;
@@ -93,31 +112,57 @@ impl Planning {
                 let rules = automation.definition.campaign.clone().unwrap_or_default();
                 let opened = engine::campaign::open(&run.automation, run.version, rules);
                 let id = CampaignId::derived(&[&run.id.to_string()]);
-                let campaign = engine::campaign::initial(id, &opened, now)
-                    .ok_or_else(|| ServiceError::Damaged("a campaign does not begin with an opening".to_owned()))?;
+                let campaign = engine::campaign::initial(id, &opened, now).ok_or_else(|| {
+                    ServiceError::Damaged("a campaign does not begin with an opening".to_owned())
+                })?;
                 (campaign, 0, Some(opened))
             }
         };
-        let filter = TaskFilter { campaign: Some(campaign.id), ..TaskFilter::default() };
-        let rows = service.store.tasks(filter, TaskOrder::Target, Page::first(u32::MAX)).await?;
-        let written = rows.iter().filter(|row| row.run == run.id).map(|row| row.id).collect();
+        let filter = TaskFilter {
+            campaign: Some(campaign.id),
+            ..TaskFilter::default()
+        };
+        let rows = service
+            .store
+            .tasks(filter, TaskOrder::Target, Page::first(u32::MAX))
+            .await?;
+        let written = rows
+            .iter()
+            .filter(|row| row.run == run.id)
+            .map(|row| row.id)
+            .collect();
         let live = rows
             .into_iter()
             .filter(|row| row.run != run.id && !row.status.is_final())
             .map(|row| (row.target, (row.id, row.status)))
             .collect();
         let before = campaign.targets;
-        Ok(Self { run: run.clone(), campaign, seq, opened, before, written, live, now })
+        Ok(Self {
+            run: run.clone(),
+            campaign,
+            seq,
+            opened,
+            before,
+            written,
+            live,
+            now,
+        })
     }
 
     /// A target with a change in review is left to its reviewers; older work that is not that
     /// far gives way to this run.
     fn choose(&self, targets: Vec<Target>) -> Chosen {
-        let mut chosen = Chosen { targets: Vec::new(), superseded: Vec::new(), notes: Vec::new() };
+        let mut chosen = Chosen {
+            targets: Vec::new(),
+            superseded: Vec::new(),
+            notes: Vec::new(),
+        };
         let mut in_review = 0;
         for target in targets {
             match self.live.get(&target) {
-                Some((_, status)) if status.is_open() || *status == TaskStatus::Ready => in_review += 1,
+                Some((_, status)) if status.is_open() || *status == TaskStatus::Ready => {
+                    in_review += 1;
+                }
                 Some((older, _)) => {
                     chosen.superseded.push(*older);
                     chosen.targets.push(target);
@@ -126,24 +171,39 @@ impl Planning {
             }
         }
         if in_review > 0 {
-            chosen.notes.push(format!("{in_review} left out: their changes are in review"));
+            chosen
+                .notes
+                .push(format!("{in_review} left out: their changes are in review"));
         }
         chosen
     }
 
-    async fn write_tasks(&self, service: &Service, tasks: &[(Target, u32)]) -> Result<(), ServiceError> {
+    async fn write_tasks(
+        &self,
+        service: &Service,
+        tasks: &[(Target, u32)],
+    ) -> Result<(), ServiceError> {
         for batch in tasks.chunks(BATCH) {
             let mut commit = Commit::default();
             for (target, wave) in batch {
-                let (id, fact) = engine::task::create(&self.run, self.campaign.id, target.clone(), *wave);
+                let (id, fact) =
+                    engine::task::create(&self.run, self.campaign.id, target.clone(), *wave);
                 if self.written.contains(&id) {
                     continue;
                 }
-                let task = engine::task::initial(id, &fact, self.now)
-                    .ok_or_else(|| ServiceError::Damaged("a task does not begin with a creation".to_owned()))?;
+                let task = engine::task::initial(id, &fact, self.now).ok_or_else(|| {
+                    ServiceError::Damaged("a task does not begin with a creation".to_owned())
+                })?;
                 let row = Row::Task(TaskRow::from(&task));
                 let stream = Stream::Task(id);
-                self.append(&mut commit, stream, 0, &[fact], serde_json::to_string(&task)?, row)?;
+                self.append(
+                    &mut commit,
+                    stream,
+                    0,
+                    &[fact],
+                    serde_json::to_string(&task)?,
+                    row,
+                )?;
             }
             if !commit.appends.is_empty() {
                 service.store.commit(commit).await?;
@@ -157,7 +217,11 @@ impl Planning {
         let mut campaign = self.campaign.clone();
         let mut facts: Vec<CampaignFact> = self.opened.iter().cloned().collect();
         let rules = self.campaign.rules.clone();
-        let command = CampaignCommand::Plan { run: self.run.id, count, rules };
+        let command = CampaignCommand::Plan {
+            run: self.run.id,
+            count,
+            rules,
+        };
         facts.extend(engine::campaign::decide(&campaign, &command)?);
         for fact in &facts {
             engine::campaign::apply(&mut campaign, fact, self.now);
@@ -175,12 +239,26 @@ impl Planning {
         count: u32,
         notes: Vec<String>,
     ) -> Result<(), ServiceError> {
-        let mut commit = Commit { done: vec![row.id], ..Commit::default() };
+        let mut commit = Commit {
+            done: vec![row.id],
+            ..Commit::default()
+        };
         let state = serde_json::to_string(campaign)?;
         let campaign_row = Row::Campaign(model::rows::CampaignRow::from(campaign));
-        self.append(&mut commit, Stream::Campaign(campaign.id), self.seq, facts, state, campaign_row)?;
+        self.append(
+            &mut commit,
+            Stream::Campaign(campaign.id),
+            self.seq,
+            facts,
+            state,
+            campaign_row,
+        )?;
         let note = (!notes.is_empty()).then(|| notes.join("; "));
-        let planned = RunFact::Planned { campaign: campaign.id, tasks: count, note };
+        let planned = RunFact::Planned {
+            campaign: campaign.id,
+            tasks: count,
+            note,
+        };
         finish_run(self, &mut commit, planned)?;
         fault::point("plan.before_done");
         service.store.commit(commit).await?;
@@ -200,7 +278,8 @@ impl Planning {
         row: Row,
     ) -> Result<(), ServiceError> {
         let scope = format!("automation:{}", self.run.automation);
-        let mut writing = crate::service::Writing::of_stream(self.now, "system", scope, stream, expected_seq);
+        let mut writing =
+            crate::service::Writing::of_stream(self.now, "system", scope, stream, expected_seq);
         for fact in facts {
             writing.fact(fact)?;
         }
@@ -230,13 +309,21 @@ fn finish_run(planning: &Planning, commit: &mut Commit, fact: RunFact) -> Result
     planning.append(commit, Stream::Run(run.id), RUN_SEQ, &[fact], state, row)
 }
 
-async fn fail(service: &Service, row: &OutboxRow, run: &Run, why: &str) -> Result<Outcome, ServiceError> {
+async fn fail(
+    service: &Service,
+    row: &OutboxRow,
+    run: &Run,
+    why: &str,
+) -> Result<Outcome, ServiceError> {
     let now = service.now();
-    let fact = RunFact::Failed { note: why.to_owned() };
+    let fact = RunFact::Failed {
+        note: why.to_owned(),
+    };
     let mut after = run.clone();
     engine::run::apply(&mut after, &fact);
     let scope = format!("automation:{}", run.automation);
-    let mut writing = crate::service::Writing::of_stream(now, "system", scope, Stream::Run(run.id), RUN_SEQ);
+    let mut writing =
+        crate::service::Writing::of_stream(now, "system", scope, Stream::Run(run.id), RUN_SEQ);
     writing.fact(&fact)?;
     let append = Append {
         stream: Stream::Run(run.id),
@@ -248,8 +335,12 @@ async fn fail(service: &Service, row: &OutboxRow, run: &Run, why: &str) -> Resul
         spent_ms: 0,
         lease: LeaseChange::Keep,
     };
-    let commit =
-        Commit { appends: vec![append], leaves: writing.leaves, done: vec![row.id], ..Commit::default() };
+    let commit = Commit {
+        appends: vec![append],
+        leaves: writing.leaves,
+        done: vec![row.id],
+        ..Commit::default()
+    };
     service.store.commit(commit).await?;
     service.publish(Update::Run { id: run.id });
     Ok(Outcome::Done)

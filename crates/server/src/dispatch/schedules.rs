@@ -60,7 +60,9 @@ fn schedules(automation: &Automation) -> Vec<Schedule> {
     let triggers = automation.definition.triggers.iter();
     triggers
         .filter_map(|trigger| match trigger {
-            Trigger::Schedule(schedule) => Schedule::read(&schedule.cron, schedule.zone.as_deref()).ok(),
+            Trigger::Schedule(schedule) => {
+                Schedule::read(&schedule.cron, schedule.zone.as_deref()).ok()
+            }
             _ => None,
         })
         .collect()
@@ -75,20 +77,35 @@ async fn look_at(
     let now = service.now();
     let seen = service.store.document(SEEN, name).await?;
     // What came due before the automation was applied is not its business.
-    let seen = seen.and_then(|seen| seen.body.parse().ok()).unwrap_or(automation.applied_at);
+    let seen = seen
+        .and_then(|seen| seen.body.parse().ok())
+        .unwrap_or(automation.applied_at);
     if let Some(due) = schedule.newest_due(seen, now) {
         let new = NewEvent {
             source: "schedule".to_owned(),
             event_type: types::SCHEDULE.to_owned(),
-            subject: Subject { automation: Some(name.clone()), ..Subject::default() },
+            subject: Subject {
+                automation: Some(name.clone()),
+                ..Subject::default()
+            },
             dedupe_key: format!("{name}/{due}"),
             time: Some(due),
             actor: "system".to_owned(),
             data: json!({"due": due}),
         };
         service.admit(new).await?;
-        let write = DocumentWrite { kind: SEEN.to_owned(), key: name.clone(), body: Some(now.to_string()) };
-        service.store.commit(Commit { documents: vec![write], ..Commit::default() }).await?;
+        let write = DocumentWrite {
+            kind: SEEN.to_owned(),
+            key: name.clone(),
+            body: Some(now.to_string()),
+        };
+        service
+            .store
+            .commit(Commit {
+                documents: vec![write],
+                ..Commit::default()
+            })
+            .await?;
     }
     Ok(schedule.next(now))
 }

@@ -15,7 +15,11 @@ use super::outbox::{Outcome, back_off};
 use crate::error::ServiceError;
 use crate::service::{Actor, Service};
 
-pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: TaskId) -> Result<Outcome, ServiceError> {
+pub(super) async fn carry_out(
+    service: &Service,
+    row: &OutboxRow,
+    id: TaskId,
+) -> Result<Outcome, ServiceError> {
     let task = service.task(id).await?;
     let (TaskStatus::Ready, Some(proposal)) = (task.status, &task.proposal) else {
         return Ok(Outcome::Finished);
@@ -29,18 +33,28 @@ pub(super) async fn carry_out(service: &Service, row: &OutboxRow, id: TaskId) ->
     fault::point("submit.before_forge");
     let command = match open(service, &task, proposal).await {
         Ok(change) => TaskCommand::Submit { change },
-        Err(ServiceError::Forge(ForgeError::RateLimited { retry_at })) => return Ok(Outcome::Later(retry_at)),
+        Err(ServiceError::Forge(ForgeError::RateLimited { retry_at })) => {
+            return Ok(Outcome::Later(retry_at));
+        }
         Err(ServiceError::Forge(error)) if error.is_retryable() => {
             tracing::warn!(task = %id, %error, "the forge did not take the change; it is tried again");
             return Ok(Outcome::Later(back_off(service, row)));
         }
-        Err(ServiceError::Forge(error)) => TaskCommand::Refuse { reason: refusal(&error) },
+        Err(ServiceError::Forge(error)) => TaskCommand::Refuse {
+            reason: refusal(&error),
+        },
         Err(error) => return Err(error),
     };
     fault::point("submit.after_forge");
-    let executed = service.execute(id, &Actor::system(), None, &[command], &[row.id]).await?;
+    let executed = service
+        .execute(id, &Actor::system(), None, &[command], &[row.id])
+        .await?;
     fault::point("submit.after_commit");
-    Ok(if executed.rejected.is_some() { Outcome::Finished } else { Outcome::Done })
+    Ok(if executed.rejected.is_some() {
+        Outcome::Finished
+    } else {
+        Outcome::Done
+    })
 }
 
 /// When the campaign's pace lets this task write, if that is not now.
@@ -50,14 +64,24 @@ async fn wait_for_turn(service: &Service, task: &Task) -> Result<Option<Timestam
         return Ok(None);
     }
     let now = service.now();
-    let turn = service.pace.lock().ok().and_then(|mut pace| pace.wait(task.campaign, task.id, &campaign.rules, now));
+    let turn = service
+        .pace
+        .lock()
+        .ok()
+        .and_then(|mut pace| pace.wait(task.campaign, task.id, &campaign.rules, now));
     Ok(turn)
 }
 
-async fn open(service: &Service, task: &Task, proposal: &Proposal) -> Result<ChangeRef, ServiceError> {
+async fn open(
+    service: &Service,
+    task: &Task,
+    proposal: &Proposal,
+) -> Result<ChangeRef, ServiceError> {
     let repository: RepoName = task.target.repository.parse()?;
-    let bundle: blob::Digest =
-        proposal.bundle.parse().map_err(|_| ServiceError::Damaged("the proposal's bundle is no digest".to_owned()))?;
+    let bundle: blob::Digest = proposal
+        .bundle
+        .parse()
+        .map_err(|_| ServiceError::Damaged("the proposal's bundle is no digest".to_owned()))?;
     let body = String::from_utf8_lossy(&service.blob(&proposal.body).await?).into_owned();
     let evidence = Evidence {
         base: proposal.base.clone(),
@@ -69,7 +93,11 @@ async fn open(service: &Service, task: &Task, proposal: &Proposal) -> Result<Cha
     };
     let new = NewChange {
         branch: proposal.branch.clone(),
-        base_branch: task.base.as_ref().map(|base| base.branch.clone()).unwrap_or_default(),
+        base_branch: task
+            .base
+            .as_ref()
+            .map(|base| base.branch.clone())
+            .unwrap_or_default(),
         base_commit: crate::service::oid(&proposal.base)?,
         commit: crate::service::oid(&proposal.commit)?,
         bundle: Some(service.blobs.path(&bundle)),
@@ -80,15 +108,27 @@ async fn open(service: &Service, task: &Task, proposal: &Proposal) -> Result<Cha
         author: forge::Actor::named("nightcrew"),
         at: service.now(),
     };
-    let change = service.forge_of(repository.as_str()).open_change(&repository, new).await?;
-    Ok(ChangeRef { number: change.number, branch: change.branch.clone(), commit: proposal.commit.clone(), url: None })
+    let change = service
+        .forge_of(repository.as_str())
+        .open_change(&repository, new)
+        .await?;
+    Ok(ChangeRef {
+        number: change.number,
+        branch: change.branch.clone(),
+        commit: proposal.commit.clone(),
+        url: None,
+    })
 }
 
 fn refusal(error: &ForgeError) -> Reason {
     match error {
-        ForgeError::BranchMoved { .. } => {
-            Reason::new(ReasonCode::BranchMoved, format!("{error}; merge or rename their branch, then retry"))
-        }
-        other => Reason::new(ReasonCode::ForgeRefused, format!("the forge refused the change: {other}")),
+        ForgeError::BranchMoved { .. } => Reason::new(
+            ReasonCode::BranchMoved,
+            format!("{error}; merge or rename their branch, then retry"),
+        ),
+        other => Reason::new(
+            ReasonCode::ForgeRefused,
+            format!("the forge refused the change: {other}"),
+        ),
     }
 }

@@ -8,9 +8,15 @@ use super::outbox::Outcome;
 use crate::error::ServiceError;
 use crate::service::{Actor, Service};
 
-pub(super) async fn carry_out(service: &Service, row: &OutboxRow, task: TaskId) -> Result<Outcome, ServiceError> {
+pub(super) async fn carry_out(
+    service: &Service,
+    row: &OutboxRow,
+    task: TaskId,
+) -> Result<Outcome, ServiceError> {
     let commands = [TaskCommand::Expire];
-    let executed = service.execute(task, &Actor::system(), None, &commands, &[row.id]).await?;
+    let executed = service
+        .execute(task, &Actor::system(), None, &commands, &[row.id])
+        .await?;
     if executed.rejected.is_none() {
         return Ok(Outcome::Done);
     }

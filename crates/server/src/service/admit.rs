@@ -53,12 +53,30 @@ impl Service {
 
     async fn admit_once(&self, event: &Event) -> Result<Admitted, ServiceError> {
         let now = self.now();
-        let mut commit = Commit { event: Some(event.clone()), ..Commit::default() };
+        let mut commit = Commit {
+            event: Some(event.clone()),
+            ..Commit::default()
+        };
         let payload = serde_json::to_string(event)?;
-        commit.leaves.push(leaf(now, &event.actor, "system", event.id, 1, "event.admitted", payload.as_bytes())?);
-        let mut admitted = Admitted { event: event.id, duplicate: false, runs: Vec::new(), problems: Vec::new() };
+        commit.leaves.push(leaf(
+            now,
+            &event.actor,
+            "system",
+            event.id,
+            1,
+            "event.admitted",
+            payload.as_bytes(),
+        )?);
+        let mut admitted = Admitted {
+            event: event.id,
+            duplicate: false,
+            runs: Vec::new(),
+            problems: Vec::new(),
+        };
         for automation in self.fired_by(event, &mut admitted.problems).await? {
-            admitted.runs.push(self.start_run(&automation, event, &mut commit)?);
+            admitted
+                .runs
+                .push(self.start_run(&automation, event, &mut commit)?);
         }
         let touched = self.tell_task(event, &mut commit).await?;
         fault::point("admit.before_commit");
@@ -79,18 +97,27 @@ impl Service {
     }
 
     /// Automations whose triggers match, and which policy lets start.
-    pub(super) async fn fired_by(&self, event: &Event, problems: &mut Vec<String>) -> Result<Vec<Arc<Automation>>, ServiceError> {
+    pub(super) async fn fired_by(
+        &self,
+        event: &Event,
+        problems: &mut Vec<String>,
+    ) -> Result<Vec<Arc<Automation>>, ServiceError> {
         let mut fired = Vec::new();
         let automations = self.enabled_automations().await?;
         // The default branch is looked up only where some trigger asks for it.
         let asks_branch = event.event_type == types::PUSH
             && automations.iter().any(|automation| {
-                automation.definition.triggers.iter().any(|trigger| matches!(trigger, Trigger::Push(_)))
+                automation
+                    .definition
+                    .triggers
+                    .iter()
+                    .any(|trigger| matches!(trigger, Trigger::Push(_)))
             });
         let branch = match (&event.subject.repository, asks_branch) {
-            (Some(repository), true) => {
-                self.repository(repository).await?.map(|repository| repository.default_branch)
-            }
+            (Some(repository), true) => self
+                .repository(repository)
+                .await?
+                .map(|repository| repository.default_branch),
             _ => None,
         };
         for automation in automations {
@@ -112,7 +139,9 @@ impl Service {
             match self.policy.decide(&ask) {
                 Decision::Permit | Decision::NeedsApproval { .. } => fired.push(automation),
                 Decision::Forbid { rule } => {
-                    problems.push(format!("automation `{name}`: policy `{rule}` forbids starting it"));
+                    problems.push(format!(
+                        "automation `{name}`: policy `{rule}` forbids starting it"
+                    ));
                 }
             }
         }
@@ -121,19 +150,36 @@ impl Service {
 
     async fn enabled_automations(&self) -> Result<Vec<Arc<Automation>>, ServiceError> {
         let all = self.automations().await?;
-        Ok(all.into_iter().filter(|automation| automation.enabled).map(Arc::new).collect())
+        Ok(all
+            .into_iter()
+            .filter(|automation| automation.enabled)
+            .map(Arc::new)
+            .collect())
     }
 
-    fn start_run(&self, automation: &Automation, event: &Event, commit: &mut Commit) -> Result<RunId, ServiceError> {
+    fn start_run(
+        &self,
+        automation: &Automation,
+        event: &Event,
+        commit: &mut Commit,
+    ) -> Result<RunId, ServiceError> {
         let now = self.now();
         let name = &automation.definition.name;
         let id = RunId::of(name, event.id);
-        let fact =
-            RunFact::Started { automation: name.clone(), version: automation.version, event: event.id };
+        let fact = RunFact::Started {
+            automation: name.clone(),
+            version: automation.version,
+            event: event.id,
+        };
         let run = engine::run::initial(id, &fact, now)
             .ok_or_else(|| ServiceError::Damaged("a run does not begin with a start".to_owned()))?;
-        let mut writing =
-            Writing::of_stream(now, &event.actor, format!("automation:{name}"), Stream::Run(id), 0);
+        let mut writing = Writing::of_stream(
+            now,
+            &event.actor,
+            format!("automation:{name}"),
+            Stream::Run(id),
+            0,
+        );
         writing.fact(&fact)?;
         // Runs of one automation are planned one after another, so that each sees the last one's tasks.
         writing.effect(Effect::PlanRun { run: id }, format!("plan:{name}"), now);
@@ -153,13 +199,24 @@ impl Service {
     }
 
     /// What a forge's news about a change mean for the task behind it, in the same transaction.
-    async fn tell_task(&self, event: &Event, commit: &mut Commit) -> Result<Option<(Task, Task, bool)>, ServiceError> {
-        let Some((task, command)) = self.news_for_task(event).await? else { return Ok(None) };
-        let actor = Actor { name: event.actor.clone(), roles: Vec::new() };
+    async fn tell_task(
+        &self,
+        event: &Event,
+        commit: &mut Commit,
+    ) -> Result<Option<(Task, Task, bool)>, ServiceError> {
+        let Some((task, command)) = self.news_for_task(event).await? else {
+            return Ok(None);
+        };
+        let actor = Actor {
+            name: event.actor.clone(),
+            roles: Vec::new(),
+        };
         let loaded = self.load_task(task).await?;
         let (executed, append) = self.decide(&loaded, &actor, None, &[command]).await?;
         // A rejection means that the news are old: the task is past them.
-        let Some((append, effects, leaves)) = append else { return Ok(None) };
+        let Some((append, effects, leaves)) = append else {
+            return Ok(None);
+        };
         let has_effects = !effects.is_empty();
         commit.appends.push(append);
         commit.effects.extend(effects);
@@ -167,33 +224,68 @@ impl Service {
         Ok(Some((loaded.task, executed.task, has_effects)))
     }
 
-    async fn news_for_task(&self, event: &Event) -> Result<Option<(TaskId, TaskCommand)>, ServiceError> {
+    async fn news_for_task(
+        &self,
+        event: &Event,
+    ) -> Result<Option<(TaskId, TaskCommand)>, ServiceError> {
         let subject = &event.subject;
-        let (true, Some(repository), Some(number)) =
-            (event.event_type == types::CHANGE, &subject.repository, subject.change)
-        else {
+        let (true, Some(repository), Some(number)) = (
+            event.event_type == types::CHANGE,
+            &subject.repository,
+            subject.change,
+        ) else {
             return Ok(None);
         };
-        let text = |key: &str| event.data.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            event
+                .data
+                .get(key)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let by = event.actor.clone();
         let command = match text("action").as_str() {
-            "approved" => TaskCommand::Review { verdict: ReviewVerdict::Approved, by, text: text("text") },
-            "changes_requested" => {
-                TaskCommand::Review { verdict: ReviewVerdict::ChangesRequested, by, text: text("text") }
-            }
-            "merged" => TaskCommand::Merge { by, commit: text("commit") },
+            "approved" => TaskCommand::Review {
+                verdict: ReviewVerdict::Approved,
+                by,
+                text: text("text"),
+            },
+            "changes_requested" => TaskCommand::Review {
+                verdict: ReviewVerdict::ChangesRequested,
+                by,
+                text: text("text"),
+            },
+            "merged" => TaskCommand::Merge {
+                by,
+                commit: text("commit"),
+            },
             "closed" => TaskCommand::Close { by },
             _ => return Ok(None),
         };
-        let filter =
-            TaskFilter { repository: Some(repository.clone()), change: Some(number), ..TaskFilter::default() };
-        let rows = self.store.tasks(filter, TaskOrder::Newest, Page::first(10)).await?;
-        Ok(rows.into_iter().find(|row| !row.status.is_final()).map(|row| (row.id, command)))
+        let filter = TaskFilter {
+            repository: Some(repository.clone()),
+            change: Some(number),
+            ..TaskFilter::default()
+        };
+        let rows = self
+            .store
+            .tasks(filter, TaskOrder::Newest, Page::first(10))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .find(|row| !row.status.is_final())
+            .map(|row| (row.id, command)))
     }
 }
 
 impl Admitted {
     fn duplicate(event: EventId) -> Self {
-        Self { event, duplicate: true, runs: Vec::new(), problems: Vec::new() }
+        Self {
+            event,
+            duplicate: true,
+            runs: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 }

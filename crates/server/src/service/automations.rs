@@ -47,7 +47,11 @@ impl Service {
             && current.source == source
             && current.files == files
         {
-            return Ok(Applied { name, version: current.version, changed: false });
+            return Ok(Applied {
+                name,
+                version: current.version,
+                changed: false,
+            });
         }
         let now = self.now();
         let version = current.map_or(1, |current| current.version + 1);
@@ -60,19 +64,35 @@ impl Service {
             applied_by: actor.name.clone(),
             applied_at: now,
         };
-        self.write_automation(&automation, actor, "automation.applied").await?;
-        Ok(Applied { name, version, changed: true })
+        self.write_automation(&automation, actor, "automation.applied")
+            .await?;
+        Ok(Applied {
+            name,
+            version,
+            changed: true,
+        })
     }
 
     /// Switches an automation on or off: off, it fires for nothing but its own past runs end.
     ///
     /// # Errors
     /// When there is no such automation.
-    pub async fn enable_automation(&self, name: &str, enabled: bool, actor: &Actor) -> Result<(), ServiceError> {
-        let mut automation =
-            self.automation(name).await?.ok_or_else(|| ServiceError::not_found("automation", name))?;
+    pub async fn enable_automation(
+        &self,
+        name: &str,
+        enabled: bool,
+        actor: &Actor,
+    ) -> Result<(), ServiceError> {
+        let mut automation = self
+            .automation(name)
+            .await?
+            .ok_or_else(|| ServiceError::not_found("automation", name))?;
         automation.enabled = enabled;
-        let kind = if enabled { "automation.enabled" } else { "automation.disabled" };
+        let kind = if enabled {
+            "automation.enabled"
+        } else {
+            "automation.disabled"
+        };
         self.write_automation(&automation, actor, kind).await
     }
 
@@ -86,11 +106,31 @@ impl Service {
         let name = &automation.definition.name;
         let body = serde_json::to_string(automation)?;
         let scope = format!("automation:{name}");
-        let leaf = leaf(now, &actor.name, &scope, &scope, automation.version.into(), kind, body.as_bytes())?;
-        let write = |kind: &str, key: String| DocumentWrite { kind: kind.to_owned(), key, body: Some(body.clone()) };
-        let documents =
-            vec![write(CURRENT, name.clone()), write(VERSION, format!("{name}@{}", automation.version))];
-        self.store.commit(Commit { documents, leaves: vec![leaf], ..Commit::default() }).await?;
+        let leaf = leaf(
+            now,
+            &actor.name,
+            &scope,
+            &scope,
+            automation.version.into(),
+            kind,
+            body.as_bytes(),
+        )?;
+        let write = |kind: &str, key: String| DocumentWrite {
+            kind: kind.to_owned(),
+            key,
+            body: Some(body.clone()),
+        };
+        let documents = vec![
+            write(CURRENT, name.clone()),
+            write(VERSION, format!("{name}@{}", automation.version)),
+        ];
+        self.store
+            .commit(Commit {
+                documents,
+                leaves: vec![leaf],
+                ..Commit::default()
+            })
+            .await?;
         self.schedules.notify_one();
         self.leaves.notify_one();
         self.publish(Update::Definitions);
@@ -103,7 +143,9 @@ impl Service {
     /// When the store fails.
     pub async fn automation(&self, name: &str) -> Result<Option<Automation>, ServiceError> {
         let document = self.store.document(CURRENT, name).await?;
-        Ok(document.map(|document| serde_json::from_str(&document.body)).transpose()?)
+        Ok(document
+            .map(|document| serde_json::from_str(&document.body))
+            .transpose()?)
     }
 
     /// All automations in their current versions, by name.
@@ -119,7 +161,11 @@ impl Service {
     }
 
     /// An automation in a version that was once applied.
-    pub(crate) async fn automation_version(&self, name: &str, version: u32) -> Result<Arc<Automation>, ServiceError> {
+    pub(crate) async fn automation_version(
+        &self,
+        name: &str,
+        version: u32,
+    ) -> Result<Arc<Automation>, ServiceError> {
         let key = (name.to_owned(), version);
         if let Ok(cache) = self.automations.lock()
             && let Some(found) = cache.get(&key)
@@ -147,15 +193,23 @@ impl Service {
         repository: Option<String>,
         actor: &Actor,
     ) -> Result<Admitted, ServiceError> {
-        let automation =
-            self.automation(name).await?.ok_or_else(|| ServiceError::not_found("automation", name))?;
+        let automation = self
+            .automation(name)
+            .await?
+            .ok_or_else(|| ServiceError::not_found("automation", name))?;
         if !automation.enabled {
-            return Err(ServiceError::Invalid(format!("the automation `{name}` is switched off; enable it first")));
+            return Err(ServiceError::Invalid(format!(
+                "the automation `{name}` is switched off; enable it first"
+            )));
         }
         self.admit(NewEvent {
             source: "manual".to_owned(),
             event_type: types::MANUAL.to_owned(),
-            subject: Subject { automation: Some(name.to_owned()), repository, ..Subject::default() },
+            subject: Subject {
+                automation: Some(name.to_owned()),
+                repository,
+                ..Subject::default()
+            },
             dedupe_key: format!("{name}/{key}"),
             time: None,
             actor: actor.name.clone(),

@@ -42,7 +42,10 @@ impl Service {
         let event = NewEvent {
             source: "preview".to_owned(),
             event_type: types::MANUAL.to_owned(),
-            subject: Subject { automation: Some(definition.name.clone()), ..Subject::default() },
+            subject: Subject {
+                automation: Some(definition.name.clone()),
+                ..Subject::default()
+            },
             dedupe_key: "preview".to_owned(),
             time: None,
             actor: "system".to_owned(),
@@ -51,9 +54,14 @@ impl Service {
         let event = event.admitted(self.now());
         let found = engine::targets::find(&definition, &event, inventory.iter())?;
         let rules = definition.campaign.clone().unwrap_or_default();
-        let waves = engine::waves::sizes(&rules, u32::try_from(found.targets.len()).unwrap_or(u32::MAX));
+        let waves = engine::waves::sizes(
+            &rules,
+            u32::try_from(found.targets.len()).unwrap_or(u32::MAX),
+        );
         let targets = found.targets.into_iter().zip(0u32..);
-        let targets = targets.map(|(target, at)| (target, engine::waves::wave_of(&waves, at))).collect();
+        let targets = targets
+            .map(|(target, at)| (target, engine::waves::wave_of(&waves, at)))
+            .collect();
         Ok(Preview {
             automation: definition.name,
             targets,
@@ -71,7 +79,10 @@ impl Service {
         Ok(self.load_campaign(id).await?.0)
     }
 
-    pub(crate) async fn load_campaign(&self, id: CampaignId) -> Result<(Campaign, u64), ServiceError> {
+    pub(crate) async fn load_campaign(
+        &self,
+        id: CampaignId,
+    ) -> Result<(Campaign, u64), ServiceError> {
         let loaded = self.store.load(Stream::Campaign(id)).await?;
         let loaded = loaded.ok_or_else(|| ServiceError::not_found("campaign", id))?;
         Ok((serde_json::from_str(&loaded.state)?, loaded.seq))
@@ -81,7 +92,11 @@ impl Service {
     ///
     /// # Errors
     /// A rejection when it is paused or closed.
-    pub async fn pause_campaign(&self, id: CampaignId, actor: &Actor) -> Result<Campaign, ServiceError> {
+    pub async fn pause_campaign(
+        &self,
+        id: CampaignId,
+        actor: &Actor,
+    ) -> Result<Campaign, ServiceError> {
         self.steer(id, actor, &CampaignCommand::Pause).await
     }
 
@@ -89,7 +104,11 @@ impl Service {
     ///
     /// # Errors
     /// A rejection when it is neither paused nor held.
-    pub async fn resume_campaign(&self, id: CampaignId, actor: &Actor) -> Result<Campaign, ServiceError> {
+    pub async fn resume_campaign(
+        &self,
+        id: CampaignId,
+        actor: &Actor,
+    ) -> Result<Campaign, ServiceError> {
         let campaign = self.steer(id, actor, &CampaignCommand::Resume).await?;
         self.mark_dirty(id);
         Ok(campaign)
@@ -99,9 +118,14 @@ impl Service {
     ///
     /// # Errors
     /// A rejection when it is closed.
-    pub async fn close_campaign(&self, id: CampaignId, actor: &Actor) -> Result<Campaign, ServiceError> {
+    pub async fn close_campaign(
+        &self,
+        id: CampaignId,
+        actor: &Actor,
+    ) -> Result<Campaign, ServiceError> {
         let note = format!("{} closed it", actor.name);
-        self.steer(id, actor, &CampaignCommand::Close { note }).await
+        self.steer(id, actor, &CampaignCommand::Close { note })
+            .await
     }
 
     /// Another round for the failed part only: failed, unverified and rejected tasks. Returns
@@ -112,14 +136,23 @@ impl Service {
     pub async fn retry_campaign(&self, id: CampaignId, actor: &Actor) -> Result<u64, ServiceError> {
         let campaign = self.campaign(id).await?;
         if campaign.status == model::campaign::CampaignStatus::Closed {
-            return Err(ServiceError::Invalid("the campaign is closed; start the automation again".to_owned()));
+            return Err(ServiceError::Invalid(
+                "the campaign is closed; start the automation again".to_owned(),
+            ));
         }
         let filter = TaskFilter {
             campaign: Some(id),
-            statuses: vec![TaskStatus::Failed, TaskStatus::Unverified, TaskStatus::Rejected],
+            statuses: vec![
+                TaskStatus::Failed,
+                TaskStatus::Unverified,
+                TaskStatus::Rejected,
+            ],
             ..TaskFilter::default()
         };
-        let rows = self.store.tasks(filter, TaskOrder::Target, Page::first(u32::MAX)).await?;
+        let rows = self
+            .store
+            .tasks(filter, TaskOrder::Target, Page::first(u32::MAX))
+            .await?;
         let mut retried = 0;
         for row in rows {
             match self.retry_task(row.id, actor).await {
@@ -143,7 +176,12 @@ impl Service {
         }
     }
 
-    async fn steer(&self, id: CampaignId, actor: &Actor, command: &CampaignCommand) -> Result<Campaign, ServiceError> {
+    async fn steer(
+        &self,
+        id: CampaignId,
+        actor: &Actor,
+        command: &CampaignCommand,
+    ) -> Result<Campaign, ServiceError> {
         loop {
             let (mut campaign, seq) = self.load_campaign(id).await?;
             let facts = engine::campaign::decide(&campaign, command)?;
@@ -152,12 +190,17 @@ impl Service {
             }
             let now = self.now();
             let scope = format!("automation:{}", campaign.automation);
-            let mut writing = Writing::of_stream(now, &actor.name, scope, Stream::Campaign(id), seq);
+            let mut writing =
+                Writing::of_stream(now, &actor.name, scope, Stream::Campaign(id), seq);
             for fact in &facts {
                 engine::campaign::apply(&mut campaign, fact, now);
                 writing.fact(fact)?;
                 if matches!(fact, model::fact::CampaignFact::Closed { .. }) {
-                    writing.effect(Effect::CloseCampaign { campaign: id }, format!("close:{id}"), now);
+                    writing.effect(
+                        Effect::CloseCampaign { campaign: id },
+                        format!("close:{id}"),
+                        now,
+                    );
                 }
             }
             let append = campaign_append(&campaign, seq, writing.facts)?;
@@ -186,7 +229,10 @@ impl Service {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn counts(&self, campaign: Option<CampaignId>) -> Result<BTreeMap<String, u64>, ServiceError> {
+    pub async fn counts(
+        &self,
+        campaign: Option<CampaignId>,
+    ) -> Result<BTreeMap<String, u64>, ServiceError> {
         let mut counts = BTreeMap::new();
         for row in self.store.status_counts(campaign).await? {
             *counts.entry(row.status.as_str().to_owned()).or_default() += row.count;
@@ -196,7 +242,11 @@ impl Service {
 }
 
 /// The append of facts to a campaign's stream.
-pub(crate) fn campaign_append(campaign: &Campaign, expected_seq: u64, facts: Vec<String>) -> Result<Append, ServiceError> {
+pub(crate) fn campaign_append(
+    campaign: &Campaign,
+    expected_seq: u64,
+    facts: Vec<String>,
+) -> Result<Append, ServiceError> {
     Ok(Append {
         stream: Stream::Campaign(campaign.id),
         expected_seq,

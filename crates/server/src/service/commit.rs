@@ -39,8 +39,14 @@ pub(crate) struct LoadedTask {
 impl Service {
     pub(crate) async fn load_task(&self, id: TaskId) -> Result<LoadedTask, ServiceError> {
         let loaded = self.store.load(Stream::Task(id)).await?;
-        let Loaded { state, seq, epoch, .. } = loaded.ok_or_else(|| ServiceError::not_found("task", id))?;
-        Ok(LoadedTask { task: serde_json::from_str(&state)?, seq, epoch })
+        let Loaded {
+            state, seq, epoch, ..
+        } = loaded.ok_or_else(|| ServiceError::not_found("task", id))?;
+        Ok(LoadedTask {
+            task: serde_json::from_str(&state)?,
+            seq,
+            epoch,
+        })
     }
 
     /// Executes commands on a task in one transaction, with `done` outbox rows.
@@ -70,12 +76,23 @@ impl Service {
         for _ in 0..MOST_CONFLICTS {
             let id = loaded.task.id;
             if epoch.is_some_and(|epoch| epoch != loaded.epoch) {
-                return Err(StoreError::Fenced { task: id.to_string() }.into());
+                return Err(StoreError::Fenced {
+                    task: id.to_string(),
+                }
+                .into());
             }
             let (executed, append) = self.decide(&loaded, actor, epoch, commands).await?;
-            let Some((append, effects, leaves)) = append else { return Ok(executed) };
+            let Some((append, effects, leaves)) = append else {
+                return Ok(executed);
+            };
             let wakes_writer = !effects.is_empty();
-            let commit = Commit { appends: vec![append], effects, done: done.to_vec(), leaves, ..Commit::default() };
+            let commit = Commit {
+                appends: vec![append],
+                effects,
+                done: done.to_vec(),
+                leaves,
+                ..Commit::default()
+            };
             match self.store.commit(commit).await {
                 Ok(_) => {
                     self.after_task(&loaded.task, &executed.task, wakes_writer);
@@ -85,11 +102,13 @@ impl Service {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(StoreError::Conflict { what: loaded.task.id.to_string() }.into())
+        Err(StoreError::Conflict {
+            what: loaded.task.id.to_string(),
+        }
+        .into())
     }
 
     /// Decides all commands on a loaded task, without writing.
-    #[expect(clippy::type_complexity, reason = "the parts of one commit, taken apart by the two callers")]
     pub(crate) async fn decide(
         &self,
         loaded: &LoadedTask,
@@ -98,8 +117,12 @@ impl Service {
         commands: &[TaskCommand],
     ) -> Result<(Executed, Option<(Append, Vec<OutboxRow>, Vec<Vec<u8>>)>), ServiceError> {
         let now = self.now();
-        let automation = self.automation_version(&loaded.task.automation, loaded.task.version).await?;
-        let spend = self.spend_for(&automation.definition, loaded.task.campaign, commands).await?;
+        let automation = self
+            .automation_version(&loaded.task.automation, loaded.task.version)
+            .await?;
+        let spend = self
+            .spend_for(&automation.definition, loaded.task.campaign, commands)
+            .await?;
         let context = Context {
             now,
             definition: &automation.definition,
@@ -130,11 +153,19 @@ impl Service {
             }
         }
         let seq = writing.seq;
-        let executed = Executed { task, seq, rejected };
+        let executed = Executed {
+            task,
+            seq,
+            rejected,
+        };
         if writing.facts.is_empty() {
             return Ok((executed, None));
         }
-        let lease = if executed.task.status.is_leased() { LeaseChange::Keep } else { LeaseChange::Release };
+        let lease = if executed.task.status.is_leased() {
+            LeaseChange::Keep
+        } else {
+            LeaseChange::Release
+        };
         let append = Append {
             stream: Stream::Task(executed.task.id),
             expected_seq: loaded.seq,
@@ -155,7 +186,9 @@ impl Service {
         campaign: CampaignId,
         commands: &[TaskCommand],
     ) -> Result<Spend, ServiceError> {
-        let claims = commands.iter().any(|command| matches!(command, TaskCommand::Claim { .. }));
+        let claims = commands
+            .iter()
+            .any(|command| matches!(command, TaskCommand::Claim { .. }));
         if !claims || definition.budget.is_none() {
             return Ok(Spend::default());
         }
@@ -168,7 +201,9 @@ impl Service {
         if effects {
             self.outbox.notify_one();
         }
-        if after.is_settled() != before.is_settled() || after.status.is_leased() != before.status.is_leased() {
+        if after.is_settled() != before.is_settled()
+            || after.status.is_leased() != before.status.is_leased()
+        {
             self.mark_dirty(after.campaign);
         }
         if !after.status.is_leased() {
@@ -179,7 +214,10 @@ impl Service {
             self.logs.forget(after.id);
         }
         self.leaves.notify_one();
-        self.publish(Update::Task { id: after.id, campaign: after.campaign });
+        self.publish(Update::Task {
+            id: after.id,
+            campaign: after.campaign,
+        });
     }
 }
 
@@ -201,20 +239,39 @@ impl<'a> Writing<'a> {
         Self::of_stream(now, actor, scope, Stream::Task(task.id), seq)
     }
 
-    pub(crate) fn of_stream(now: Timestamp, actor: &'a str, scope: String, stream: Stream, seq: u64) -> Self {
-        Self { now, actor, scope, stream, seq, facts: Vec::new(), effects: Vec::new(), leaves: Vec::new() }
+    pub(crate) fn of_stream(
+        now: Timestamp,
+        actor: &'a str,
+        scope: String,
+        stream: Stream,
+        seq: u64,
+    ) -> Self {
+        Self {
+            now,
+            actor,
+            scope,
+            stream,
+            seq,
+            facts: Vec::new(),
+            effects: Vec::new(),
+            leaves: Vec::new(),
+        }
     }
 
     fn record(&mut self, fact: &TaskFact, before: &Task, after: &Task) -> Result<(), ServiceError> {
         self.fact(fact)?;
-        for (effect, lane, due_at) in engine::task::effects(before, after, fact, self.seq, self.now) {
+        for (effect, lane, due_at) in engine::task::effects(before, after, fact, self.seq, self.now)
+        {
             self.effect(effect, lane, due_at);
         }
         Ok(())
     }
 
     /// Records a fact and its leaf.
-    pub(crate) fn fact<F: Fact + Serialize + Clone>(&mut self, fact: &F) -> Result<(), ServiceError> {
+    pub(crate) fn fact<F: Fact + Serialize + Clone>(
+        &mut self,
+        fact: &F,
+    ) -> Result<(), ServiceError> {
         self.seq += 1;
         let recorded = Recorded {
             v: FACT_VERSION,
@@ -224,7 +281,15 @@ impl<'a> Writing<'a> {
             fact: fact.clone(),
         };
         let text = serde_json::to_string(&recorded)?;
-        self.leaves.push(leaf(self.now, self.actor, &self.scope, self.stream, self.seq, fact.kind(), text.as_bytes())?);
+        self.leaves.push(leaf(
+            self.now,
+            self.actor,
+            &self.scope,
+            self.stream,
+            self.seq,
+            fact.kind(),
+            text.as_bytes(),
+        )?);
         self.facts.push(text);
         Ok(())
     }
@@ -232,7 +297,13 @@ impl<'a> Writing<'a> {
     /// Adds an effect of the newest fact.
     pub(crate) fn effect(&mut self, effect: Effect, lane: String, due_at: Timestamp) {
         let id = EffectId::of(&self.stream.to_string(), self.seq, self.effects.len());
-        self.effects.push(OutboxRow { id, due_at, lane, attempts: 0, effect });
+        self.effects.push(OutboxRow {
+            id,
+            due_at,
+            lane,
+            attempts: 0,
+            effect,
+        });
     }
 }
 
@@ -247,7 +318,8 @@ pub(crate) fn leaf(
     payload: &[u8],
 ) -> Result<Vec<u8>, ServiceError> {
     let mut salt = [0; ::ledger::SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(|error| ServiceError::Damaged(format!("no random bytes: {error}")))?;
+    getrandom::fill(&mut salt)
+        .map_err(|error| ServiceError::Damaged(format!("no random bytes: {error}")))?;
     let heading = ::ledger::Heading {
         kind: kind.to_owned(),
         at: u64::try_from(now.as_microsecond()).unwrap_or(0),
@@ -256,7 +328,7 @@ pub(crate) fn leaf(
         subject: subject.to_string(),
         seq,
     };
-    let leaf =
-        ::ledger::Leaf::new(heading, payload, salt).map_err(|error| ServiceError::Damaged(error.to_string()))?;
+    let leaf = ::ledger::Leaf::new(heading, payload, salt)
+        .map_err(|error| ServiceError::Damaged(error.to_string()))?;
     Ok(leaf.to_bytes())
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use engine::task::TaskCommand;
 use model::ids::TaskId;
 use model::protocol::{
-    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Report, ReportRequest,
+    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Report,
+    ReportRequest,
 };
 use model::task::{Task, TaskStatus};
 use runner::{ControlPlane, ControlPlaneError};
@@ -20,7 +21,9 @@ use crate::error::ServiceError;
 impl From<ServiceError> for ControlPlaneError {
     fn from(error: ServiceError) -> Self {
         match &error {
-            ServiceError::Store(inner) if inner.is_retryable() => Self::Unavailable(error.to_string()),
+            ServiceError::Store(inner) if inner.is_retryable() => {
+                Self::Unavailable(error.to_string())
+            }
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -45,7 +48,9 @@ impl ControlPlane for Service {
             match self.assign(&request.runner, claimed).await {
                 Ok(Some(assignment)) => assignments.push(assignment),
                 Ok(None) => {}
-                Err(error) => tracing::error!(task = %id, %error, "a claimed task could not be assigned"),
+                Err(error) => {
+                    tracing::error!(task = %id, %error, "a claimed task could not be assigned");
+                }
             }
         }
         Ok(assignments)
@@ -58,11 +63,17 @@ impl ControlPlane for Service {
     async fn report(&self, request: ReportRequest) -> Result<Directive, ControlPlaneError> {
         let commands: Vec<TaskCommand> = request.reports.into_iter().map(command).collect();
         let actor = runner_actor(&request.runner);
-        match self.execute(request.task, &actor, Some(request.epoch), &commands, &[]).await {
-            Ok(executed) => Ok(directive(executed.task, executed.rejected.map(|(_, rejection)| rejection))),
-            Err(ServiceError::Store(StoreError::Fenced { .. })) => {
-                Ok(Directive::Release { cause: "the lease is gone".to_owned() })
-            }
+        match self
+            .execute(request.task, &actor, Some(request.epoch), &commands, &[])
+            .await
+        {
+            Ok(executed) => Ok(directive(
+                executed.task,
+                executed.rejected.map(|(_, rejection)| rejection),
+            )),
+            Err(ServiceError::Store(StoreError::Fenced { .. })) => Ok(Directive::Release {
+                cause: "the lease is gone".to_owned(),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -70,9 +81,15 @@ impl ControlPlane for Service {
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, ControlPlaneError> {
         let now = self.now();
         let until = now.checked_add(self.lease).unwrap_or(now);
-        let lost = self.store.extend(&heartbeat.runner, &heartbeat.tasks, until).await;
+        let lost = self
+            .store
+            .extend(&heartbeat.runner, &heartbeat.tasks, until)
+            .await;
         let lost = lost.map_err(ServiceError::from)?;
-        let release = lost.into_iter().map(|task| (task, "the lease is gone".to_owned())).collect();
+        let release = lost
+            .into_iter()
+            .map(|task| (task, "the lease is gone".to_owned()))
+            .collect();
         Ok(HeartbeatAnswer { release })
     }
 
@@ -84,8 +101,13 @@ impl ControlPlane for Service {
 
     async fn put_blobs(&self, contents: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError> {
         let blobs = Arc::clone(&self.blobs);
-        let digests = blocking(move || blobs.put_batch(&contents)).await?.map_err(ServiceError::from)?;
-        Ok(digests.into_iter().map(|digest| digest.to_string()).collect())
+        let digests = blocking(move || blobs.put_batch(&contents))
+            .await?
+            .map_err(ServiceError::from)?;
+        Ok(digests
+            .into_iter()
+            .map(|digest| digest.to_string())
+            .collect())
     }
 
     async fn get_blob(&self, digest: &str) -> Result<Vec<u8>, ControlPlaneError> {
@@ -94,12 +116,24 @@ impl ControlPlane for Service {
 }
 
 impl Service {
-    async fn assign(&self, runner: &str, claimed: Claimed) -> Result<Option<Assignment>, ServiceError> {
+    async fn assign(
+        &self,
+        runner: &str,
+        claimed: Claimed,
+    ) -> Result<Option<Assignment>, ServiceError> {
         let (id, epoch) = (claimed.task, claimed.epoch);
         let task: Task = serde_json::from_str(&claimed.state)?;
-        let loaded = LoadedTask { task, seq: claimed.seq, epoch };
-        let command = TaskCommand::Claim { runner: runner.to_owned() };
-        let executed = self.execute_on(loaded, &runner_actor(runner), Some(epoch), &[command], &[]).await?;
+        let loaded = LoadedTask {
+            task,
+            seq: claimed.seq,
+            epoch,
+        };
+        let command = TaskCommand::Claim {
+            runner: runner.to_owned(),
+        };
+        let executed = self
+            .execute_on(loaded, &runner_actor(runner), Some(epoch), &[command], &[])
+            .await?;
         fault::point("claim.after_commit");
         if executed.task.status != TaskStatus::Preparing {
             if executed.rejected.is_some() {
@@ -116,11 +150,21 @@ impl Service {
         }
     }
 
-    async fn assignment(&self, task: &Task, seq: u64, epoch: u64) -> Result<Assignment, ServiceError> {
-        let automation = self.automation_version(&task.automation, task.version).await?;
+    async fn assignment(
+        &self,
+        task: &Task,
+        seq: u64,
+        epoch: u64,
+    ) -> Result<Assignment, ServiceError> {
+        let automation = self
+            .automation_version(&task.automation, task.version)
+            .await?;
         let campaign = self.campaign(task.campaign).await?;
         let name = &task.target.repository;
-        let repository = self.repository(name).await?.ok_or_else(|| ServiceError::not_found("repository", name))?;
+        let repository = self
+            .repository(name)
+            .await?
+            .ok_or_else(|| ServiceError::not_found("repository", name))?;
         let run = self.run(task.run).await?;
         let event = self.store.event(run.event).await?;
         let event = event.ok_or_else(|| ServiceError::not_found("event", run.event))?;
@@ -138,28 +182,49 @@ impl Service {
     }
 
     /// A task that cannot even be handed out ends with the reason.
-    async fn give_up(&self, id: TaskId, runner: &str, epoch: u64, error: &ServiceError) -> Result<(), ServiceError> {
+    async fn give_up(
+        &self,
+        id: TaskId,
+        runner: &str,
+        epoch: u64,
+        error: &ServiceError,
+    ) -> Result<(), ServiceError> {
         use model::reason::{Reason, ReasonCode};
         let code = match error {
-            ServiceError::NotFound { what: "repository", .. } => ReasonCode::RepositoryUnavailable,
+            ServiceError::NotFound {
+                what: "repository", ..
+            } => ReasonCode::RepositoryUnavailable,
             _ => ReasonCode::InternalError,
         };
         let reason = Reason::new(code, error.to_string());
-        let command = TaskCommand::End { status: TaskStatus::Failed, reason };
-        self.execute(id, &runner_actor(runner), Some(epoch), &[command], &[]).await?;
+        let command = TaskCommand::End {
+            status: TaskStatus::Failed,
+            reason,
+        };
+        self.execute(id, &runner_actor(runner), Some(epoch), &[command], &[])
+            .await?;
         Ok(())
     }
 }
 
 fn runner_actor(runner: &str) -> Actor {
-    Actor { name: format!("runner:{runner}"), roles: Vec::new() }
+    Actor {
+        name: format!("runner:{runner}"),
+        roles: Vec::new(),
+    }
 }
 
 fn directive(task: Task, rejection: Option<engine::Rejection>) -> Directive {
     match rejection {
-        Some(rejection) => Directive::Release { cause: rejection.to_string() },
-        None if task.status.is_leased() => Directive::Continue { task: Box::new(task) },
-        None => Directive::Release { cause: format!("the task is {}", task.status) },
+        Some(rejection) => Directive::Release {
+            cause: rejection.to_string(),
+        },
+        None if task.status.is_leased() => Directive::Continue {
+            task: Box::new(task),
+        },
+        None => Directive::Release {
+            cause: format!("the task is {}", task.status),
+        },
     }
 }
 
@@ -167,13 +232,26 @@ fn command(report: Report) -> TaskCommand {
     match report {
         Report::Prepared { base, isolation } => TaskCommand::Prepare { base, isolation },
         Report::StepStarted { index } => TaskCommand::StartStep { index },
-        Report::StepFinished { index, outcome, outputs, log, wall_ms } => {
-            TaskCommand::FinishStep { index, outcome, outputs, log, wall_ms }
-        }
+        Report::StepFinished {
+            index,
+            outcome,
+            outputs,
+            log,
+            wall_ms,
+        } => TaskCommand::FinishStep {
+            index,
+            outcome,
+            outputs,
+            log,
+            wall_ms,
+        },
         Report::Validated { validators } => TaskCommand::Validate { validators },
         Report::Waits { wait } => TaskCommand::Wait { wait },
         Report::Proposed { proposal } => TaskCommand::Propose { proposal },
         Report::Ends { status, reason } => TaskCommand::End { status, reason },
-        Report::Interrupted { cause } => TaskCommand::Interrupt { cause, blame: false },
+        Report::Interrupted { cause } => TaskCommand::Interrupt {
+            cause,
+            blame: false,
+        },
     }
 }

@@ -75,7 +75,12 @@ impl Service {
             key: repository.name.clone(),
             body: Some(serde_json::to_string(&repository)?),
         };
-        self.store.commit(Commit { documents: vec![write], ..Commit::default() }).await?;
+        self.store
+            .commit(Commit {
+                documents: vec![write],
+                ..Commit::default()
+            })
+            .await?;
         self.publish(Update::Definitions);
         Ok(repository)
     }
@@ -105,7 +110,9 @@ impl Service {
     /// When the store fails.
     pub async fn repository(&self, name: &str) -> Result<Option<Repository>, ServiceError> {
         let document = self.store.document(REPOSITORY, name).await?;
-        Ok(document.map(|document| serde_json::from_str(&document.body)).transpose()?)
+        Ok(document
+            .map(|document| serde_json::from_str(&document.body))
+            .transpose()?)
     }
 
     /// All repositories, by name.
@@ -122,8 +129,12 @@ impl Service {
 }
 
 /// Runs blocking work where it does not hold up others.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ServiceError::Damaged(format!("a worker died: {error}")))
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ServiceError::Damaged(format!("a worker died: {error}")))
 }
 
 fn explain(error: &forge::ForgeError) -> String {
@@ -141,23 +152,40 @@ fn sources(forge: &LocalForge, source: &str) -> Result<Vec<ImportSource>, Servic
     if path.is_dir() {
         let inside = LocalForge::find_sources(path)?;
         if inside.is_empty() {
-            return Ok(vec![ImportSource { line: 0, from: source.to_owned(), name: None }]);
+            return Ok(vec![ImportSource {
+                line: 0,
+                from: source.to_owned(),
+                name: None,
+            }]);
         }
         return Ok(inside);
     }
     if path.is_file() {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ServiceError::Invalid(format!("{source} cannot be read: {error}")))?;
-        return Ok(parse_manifest(&text, path.parent().unwrap_or_else(|| Path::new("."))));
+        return Ok(parse_manifest(
+            &text,
+            path.parent().unwrap_or_else(|| Path::new(".")),
+        ));
     }
     if source.contains(':') {
-        return Ok(vec![ImportSource { line: 0, from: source.to_owned(), name: None }]);
+        return Ok(vec![ImportSource {
+            line: 0,
+            from: source.to_owned(),
+            name: None,
+        }]);
     }
     let _ = forge;
-    Err(ServiceError::Invalid(format!("{source} is neither a folder, a manifest file nor a git URL")))
+    Err(ServiceError::Invalid(format!(
+        "{source} is neither a folder, a manifest file nor a git URL"
+    )))
 }
 
-fn look(forge: &LocalForge, name: &RepoName, now: jiff::Timestamp) -> Result<Repository, ServiceError> {
+fn look(
+    forge: &LocalForge,
+    name: &RepoName,
+    now: jiff::Timestamp,
+) -> Result<Repository, ServiceError> {
     let info = forge.repository(name)?;
     let mut files = Vec::new();
     if let Some(head) = info.head {
@@ -227,13 +255,23 @@ const ENDINGS: &[(&str, &str)] = &[
 fn languages(files: &[String]) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for file in files {
-        let ending = file.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
-        let language = ENDINGS.iter().find(|(known, _)| Some(*known) == ending).map(|(_, language)| *language);
+        let ending = file
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.rsplit_once('.'))
+            .map(|(_, ending)| ending);
+        let language = ENDINGS
+            .iter()
+            .find(|(known, _)| Some(*known) == ending)
+            .map(|(_, language)| *language);
         if let Some(language) = language {
             *counts.entry(language).or_default() += 1;
         }
     }
     let mut counted: Vec<_> = counts.into_iter().collect();
     counted.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    counted.into_iter().map(|(language, _)| language.to_owned()).collect()
+    counted
+        .into_iter()
+        .map(|(language, _)| language.to_owned())
+        .collect()
 }

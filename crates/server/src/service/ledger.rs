@@ -42,7 +42,8 @@ impl Service {
         let tree = if state.frontier.is_empty() {
             Tree::new()
         } else {
-            Tree::from_bytes(&state.frontier).map_err(|error| ServiceError::Damaged(error.to_string()))?
+            Tree::from_bytes(&state.frontier)
+                .map_err(|error| ServiceError::Damaged(error.to_string()))?
         };
         if let Some(text) = &state.checkpoint {
             agree(&tree, text)?;
@@ -50,9 +51,15 @@ impl Service {
         let sequenced = ::ledger::sequence(&tree, pending.iter().map(|leaf| &leaf.leaf), &self.key);
         let count = pending.len();
         let rows = pending.iter().map(|leaf| leaf.row).collect();
-        let entries = (sequenced.first_index..).zip(pending).zip(&sequenced.hashes);
+        let entries = (sequenced.first_index..)
+            .zip(pending)
+            .zip(&sequenced.hashes);
         let entries = entries
-            .map(|((index, leaf), hash)| LedgerEntry { index, leaf: leaf.leaf, hash: *hash.as_bytes() })
+            .map(|((index, leaf), hash)| LedgerEntry {
+                index,
+                leaf: leaf.leaf,
+                hash: *hash.as_bytes(),
+            })
             .collect();
         let size = sequenced.tree.size();
         let write = Sequenced {
@@ -110,11 +117,17 @@ pub async fn verify(
 ) -> Result<LedgerReport, ServiceError> {
     let mut elsewhere = Vec::new();
     for text in earlier {
-        let checkpoint = SignedCheckpoint::parse(text)
-            .map_err(|error| ServiceError::Invalid(format!("the earlier checkpoint is none: {error}")))?;
+        let checkpoint = SignedCheckpoint::parse(text).map_err(|error| {
+            ServiceError::Invalid(format!("the earlier checkpoint is none: {error}"))
+        })?;
         elsewhere.push(checkpoint);
     }
-    let stored: Vec<String> = store.checkpoints(0, u32::MAX).await?.into_iter().map(|(_, text)| text).collect();
+    let stored: Vec<String> = store
+        .checkpoints(0, u32::MAX)
+        .await?
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
     let mut entries: Vec<Result<Entry, StoreError>> = Vec::new();
     let mut from = 0;
     loop {
@@ -123,11 +136,20 @@ pub async fn verify(
         from = last.index + 1;
         for entry in page {
             let payload = payload_of(store, &entry.leaf).await?;
-            entries.push(Ok(Entry { index: entry.index, leaf: entry.leaf, hash: Hash::from_bytes(entry.hash), payload }));
+            entries.push(Ok(Entry {
+                index: entry.index,
+                leaf: entry.leaf,
+                hash: Hash::from_bytes(entry.hash),
+                payload,
+            }));
         }
     }
     let count = entries.len() as u64;
-    let evidence = Evidence { key, stored: &stored, elsewhere: &elsewhere };
+    let evidence = Evidence {
+        key,
+        stored: &stored,
+        elsewhere: &elsewhere,
+    };
     Ok(match ::ledger::verify(entries, &evidence) {
         Ok(verified) => LedgerReport {
             verified: true,
@@ -149,8 +171,13 @@ pub async fn verify(
 }
 
 /// The fact that a leaf stands for, where it is a fact of a stream.
-async fn payload_of(store: &dyn store::Store, leaf: &[u8]) -> Result<Option<Vec<u8>>, ServiceError> {
-    let Ok(leaf) = ::ledger::Leaf::parse(leaf) else { return Ok(None) };
+async fn payload_of(
+    store: &dyn store::Store,
+    leaf: &[u8],
+) -> Result<Option<Vec<u8>>, ServiceError> {
+    let Ok(leaf) = ::ledger::Leaf::parse(leaf) else {
+        return Ok(None);
+    };
     let heading = leaf.heading();
     let subject = &heading.subject;
     let stream = if let Ok(id) = subject.parse() {
@@ -162,14 +189,20 @@ async fn payload_of(store: &dyn store::Store, leaf: &[u8]) -> Result<Option<Vec<
     } else {
         return Ok(None);
     };
-    let Some(after) = heading.seq.checked_sub(1) else { return Ok(None) };
+    let Some(after) = heading.seq.checked_sub(1) else {
+        return Ok(None);
+    };
     let facts = store.facts(stream, after, 1).await?;
-    Ok(facts.into_iter().next().filter(|fact| fact.seq == heading.seq).map(|fact| fact.fact.into_bytes()))
+    Ok(facts
+        .into_iter()
+        .next()
+        .filter(|fact| fact.seq == heading.seq)
+        .map(|fact| fact.fact.into_bytes()))
 }
 
 fn agree(tree: &Tree, checkpoint: &str) -> Result<(), ServiceError> {
-    let checkpoint =
-        SignedCheckpoint::parse(checkpoint).map_err(|error| ServiceError::Damaged(error.to_string()))?;
+    let checkpoint = SignedCheckpoint::parse(checkpoint)
+        .map_err(|error| ServiceError::Damaged(error.to_string()))?;
     let checkpoint = checkpoint.unverified();
     if checkpoint.size != tree.size() || checkpoint.root != tree.root() {
         let text = "the ledger's frontier does not agree with its newest checkpoint; run `nightcrew ledger verify`";

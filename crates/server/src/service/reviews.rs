@@ -32,9 +32,15 @@ impl Service {
         let person = forge::Actor::named(actor.short());
         let forge = self.forge_of(repository.as_str());
         match verdict {
-            ReviewVerdict::Approved => forge.approve(&repository, number, person, self.now()).await?,
+            ReviewVerdict::Approved => {
+                forge
+                    .approve(&repository, number, person, self.now())
+                    .await?
+            }
             ReviewVerdict::ChangesRequested => {
-                forge.request_changes(&repository, number, person, text.to_owned(), self.now()).await?
+                forge
+                    .request_changes(&repository, number, person, text.to_owned(), self.now())
+                    .await?
             }
         };
         fault::point("review.after_forge");
@@ -46,7 +52,12 @@ impl Service {
     ///
     /// # Errors
     /// When the task has no change, or the forge refuses.
-    pub async fn comment(&self, id: TaskId, text: &str, actor: &Actor) -> Result<Task, ServiceError> {
+    pub async fn comment(
+        &self,
+        id: TaskId,
+        text: &str,
+        actor: &Actor,
+    ) -> Result<Task, ServiceError> {
         let (repository, number) = self.change_of(id).await?;
         let new = forge::NewComment {
             actor: forge::Actor::named(actor.short()),
@@ -54,7 +65,9 @@ impl Service {
             at: self.now(),
             key: None,
         };
-        self.forge_of(repository.as_str()).comment(&repository, number, new).await?;
+        self.forge_of(repository.as_str())
+            .comment(&repository, number, new)
+            .await?;
         self.read_news(&repository).await?;
         self.task(id).await
     }
@@ -63,7 +76,12 @@ impl Service {
     ///
     /// # Errors
     /// When policy forbids it, when it conflicts, or when it is not open.
-    pub async fn merge(&self, id: TaskId, method: MergeMethod, actor: &Actor) -> Result<Task, ServiceError> {
+    pub async fn merge(
+        &self,
+        id: TaskId,
+        method: MergeMethod,
+        actor: &Actor,
+    ) -> Result<Task, ServiceError> {
         let task = self.task(id).await?;
         let (repository, number) = self.change_of(id).await?;
         let ask = Ask {
@@ -77,7 +95,9 @@ impl Service {
         }
         let forge = self.forge_of(repository.as_str());
         let person = forge::Actor::named(actor.short());
-        forge.merge(&repository, number, method, person, self.now()).await?;
+        forge
+            .merge(&repository, number, method, person, self.now())
+            .await?;
         fault::point("review.after_forge");
         self.read_news(&repository).await?;
         self.delete_merged_branch(&repository, number).await;
@@ -88,7 +108,10 @@ impl Service {
     async fn delete_merged_branch(&self, repository: &RepoName, number: u64) {
         let forge = self.forge_of(repository.as_str());
         let deleted = match forge.change(repository, number).await {
-            Ok(change) => forge.delete_branch(repository, &change.branch, change.our_head).await.map(|_| ()),
+            Ok(change) => forge
+                .delete_branch(repository, &change.branch, change.our_head)
+                .await
+                .map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = deleted {
@@ -103,7 +126,9 @@ impl Service {
     pub async fn close_change(&self, id: TaskId, actor: &Actor) -> Result<Task, ServiceError> {
         let (repository, number) = self.change_of(id).await?;
         let person = forge::Actor::named(actor.short());
-        self.forge_of(repository.as_str()).close(&repository, number, true, person, self.now()).await?;
+        self.forge_of(repository.as_str())
+            .close(&repository, number, true, person, self.now())
+            .await?;
         fault::point("review.after_forge");
         self.read_news(&repository).await?;
         self.task(id).await
@@ -111,7 +136,9 @@ impl Service {
 
     async fn change_of(&self, id: TaskId) -> Result<(RepoName, u64), ServiceError> {
         let task = self.task(id).await?;
-        let change = task.change.ok_or_else(|| ServiceError::Invalid(format!("the task {id} has no change")))?;
+        let change = task
+            .change
+            .ok_or_else(|| ServiceError::Invalid(format!("the task {id} has no change")))?;
         let repository: RepoName = task.target.repository.parse()?;
         Ok((repository, change.number))
     }
@@ -119,13 +146,30 @@ impl Service {
     /// Remembers where a repository stands when it is first seen: only what happens from now on is
     /// news.
     pub(crate) async fn begin_news(&self, repository: &RepoName) -> Result<(), ServiceError> {
-        if self.store.document(CURSOR, repository.as_str()).await?.is_some() {
+        if self
+            .store
+            .document(CURSOR, repository.as_str())
+            .await?
+            .is_some()
+        {
             return Ok(());
         }
-        let page = self.forge_of(repository.as_str()).events_since(repository, None).await?;
+        let page = self
+            .forge_of(repository.as_str())
+            .events_since(repository, None)
+            .await?;
         let body = page.next.map(|cursor| cursor.0);
-        let write = DocumentWrite { kind: CURSOR.to_owned(), key: repository.to_string(), body };
-        self.store.commit(Commit { documents: vec![write], ..Commit::default() }).await?;
+        let write = DocumentWrite {
+            kind: CURSOR.to_owned(),
+            key: repository.to_string(),
+            body,
+        };
+        self.store
+            .commit(Commit {
+                documents: vec![write],
+                ..Commit::default()
+            })
+            .await?;
         Ok(())
     }
 
@@ -137,8 +181,13 @@ impl Service {
         let mut admitted = 0;
         loop {
             let document = self.store.document(CURSOR, repository.as_str()).await?;
-            let since = document.as_ref().map(|document| forge::Cursor(document.body.clone()));
-            let page = self.forge_of(repository.as_str()).events_since(repository, since.as_ref()).await?;
+            let since = document
+                .as_ref()
+                .map(|document| forge::Cursor(document.body.clone()));
+            let page = self
+                .forge_of(repository.as_str())
+                .events_since(repository, since.as_ref())
+                .await?;
             for event in &page.items {
                 if matches!(event.what, ForgeEventKind::Push { .. }) {
                     self.refresh(repository).await?;
@@ -152,9 +201,17 @@ impl Service {
             fault::point("review.after_commit");
             let next = page.next.map(|cursor| cursor.0);
             if next.is_some() && next != document.map(|document| document.body) {
-                let write =
-                    DocumentWrite { kind: CURSOR.to_owned(), key: repository.to_string(), body: next };
-                self.store.commit(Commit { documents: vec![write], ..Commit::default() }).await?;
+                let write = DocumentWrite {
+                    kind: CURSOR.to_owned(),
+                    key: repository.to_string(),
+                    body: next,
+                };
+                self.store
+                    .commit(Commit {
+                        documents: vec![write],
+                        ..Commit::default()
+                    })
+                    .await?;
             }
             if page.items.is_empty() {
                 return Ok(admitted);
@@ -166,36 +223,81 @@ impl Service {
 /// The event that a forge's news are.
 fn to_event(news: &ForgeEvent) -> Option<NewEvent> {
     let repository = Some(news.repository.to_string());
-    let about = |number: u64| Subject { repository: repository.clone(), change: Some(number), ..Subject::default() };
-    let (event_type, subject, data) = match &news.what {
-        ForgeEventKind::Push { branch, before, after } => {
-            let subject = Subject { branch: Some(branch.clone()), ..Subject { repository, ..Subject::default() } };
-            (types::PUSH, subject, json!({"branch": branch, "before": before, "after": after}))
-        }
-        ForgeEventKind::ChangeOpened { number, head } => {
-            (types::CHANGE, about(*number), json!({"action": "opened", "head": head}))
-        }
-        ForgeEventKind::ChangeUpdated { number, head } => {
-            (types::CHANGE, about(*number), json!({"action": "updated", "head": head}))
-        }
-        ForgeEventKind::ChangeMoved { number, expected, found } => {
-            (types::CHANGE, about(*number), json!({"action": "moved", "expected": expected, "found": found}))
-        }
-        ForgeEventKind::Comment { number, comment, text } => {
-            (types::COMMENT, about(*number), json!({"comment": comment, "text": text}))
-        }
-        ForgeEventKind::ChangeApproved { number, head } => {
-            (types::CHANGE, about(*number), json!({"action": "approved", "head": head}))
-        }
-        ForgeEventKind::ChangesRequested { number, text } => {
-            (types::CHANGE, about(*number), json!({"action": "changes_requested", "text": text}))
-        }
-        ForgeEventKind::ChangeMerged { number, commit } => {
-            (types::CHANGE, about(*number), json!({"action": "merged", "commit": commit}))
-        }
-        ForgeEventKind::ChangeClosed { number } => (types::CHANGE, about(*number), json!({"action": "closed"})),
+    let about = |number: u64| Subject {
+        repository: repository.clone(),
+        change: Some(number),
+        ..Subject::default()
     };
-    let actor = news.actor.as_ref().map_or_else(|| "forge:local".to_owned(), |actor| format!("person:{}", actor.name));
+    let (event_type, subject, data) = match &news.what {
+        ForgeEventKind::Push {
+            branch,
+            before,
+            after,
+        } => {
+            let subject = Subject {
+                branch: Some(branch.clone()),
+                ..Subject {
+                    repository,
+                    ..Subject::default()
+                }
+            };
+            (
+                types::PUSH,
+                subject,
+                json!({"branch": branch, "before": before, "after": after}),
+            )
+        }
+        ForgeEventKind::ChangeOpened { number, head } => (
+            types::CHANGE,
+            about(*number),
+            json!({"action": "opened", "head": head}),
+        ),
+        ForgeEventKind::ChangeUpdated { number, head } => (
+            types::CHANGE,
+            about(*number),
+            json!({"action": "updated", "head": head}),
+        ),
+        ForgeEventKind::ChangeMoved {
+            number,
+            expected,
+            found,
+        } => (
+            types::CHANGE,
+            about(*number),
+            json!({"action": "moved", "expected": expected, "found": found}),
+        ),
+        ForgeEventKind::Comment {
+            number,
+            comment,
+            text,
+        } => (
+            types::COMMENT,
+            about(*number),
+            json!({"comment": comment, "text": text}),
+        ),
+        ForgeEventKind::ChangeApproved { number, head } => (
+            types::CHANGE,
+            about(*number),
+            json!({"action": "approved", "head": head}),
+        ),
+        ForgeEventKind::ChangesRequested { number, text } => (
+            types::CHANGE,
+            about(*number),
+            json!({"action": "changes_requested", "text": text}),
+        ),
+        ForgeEventKind::ChangeMerged { number, commit } => (
+            types::CHANGE,
+            about(*number),
+            json!({"action": "merged", "commit": commit}),
+        ),
+        ForgeEventKind::ChangeClosed { number } => {
+            (types::CHANGE, about(*number), json!({"action": "closed"}))
+        }
+    };
+    let actor = news.actor.as_ref().map_or_else(
+        || "forge:local".to_owned(),
+        |actor| format!("person:{}", actor.name),
+    );
     Some(NewEvent {
         source: "forge:local".to_owned(),
         event_type: event_type.to_owned(),

@@ -14,7 +14,14 @@ impl Service {
     /// # Errors
     /// A rejection when the task is elsewhere.
     pub async fn retry_task(&self, id: TaskId, actor: &Actor) -> Result<Task, ServiceError> {
-        self.command(id, actor, TaskCommand::Retry { cause: format!("{} asked", actor.name) }).await
+        self.command(
+            id,
+            actor,
+            TaskCommand::Retry {
+                cause: format!("{} asked", actor.name),
+            },
+        )
+        .await
     }
 
     /// Stops a task for good; its change is closed.
@@ -23,7 +30,15 @@ impl Service {
     /// A rejection when it ended already.
     pub async fn cancel_task(&self, id: TaskId, actor: &Actor) -> Result<Task, ServiceError> {
         let sentence = format!("{} cancelled it", actor.name);
-        self.command(id, actor, TaskCommand::Cancel { code: ReasonCode::CancelledByPerson, sentence }).await
+        self.command(
+            id,
+            actor,
+            TaskCommand::Cancel {
+                code: ReasonCode::CancelledByPerson,
+                sentence,
+            },
+        )
+        .await
     }
 
     /// Holds a task: no step starts.
@@ -47,7 +62,10 @@ impl Service {
     /// # Errors
     /// A rejection when nothing is asked, or not of this person.
     pub async fn approve_step(&self, id: TaskId, actor: &Actor) -> Result<Task, ServiceError> {
-        let command = TaskCommand::Approve { by: actor.name.clone(), roles: actor.roles.clone() };
+        let command = TaskCommand::Approve {
+            by: actor.name.clone(),
+            roles: actor.roles.clone(),
+        };
         self.command(id, actor, command).await
     }
 
@@ -55,8 +73,16 @@ impl Service {
     ///
     /// # Errors
     /// A rejection when nothing is asked.
-    pub async fn deny_step(&self, id: TaskId, actor: &Actor, text: &str) -> Result<Task, ServiceError> {
-        let command = TaskCommand::Deny { by: actor.name.clone(), text: text.to_owned() };
+    pub async fn deny_step(
+        &self,
+        id: TaskId,
+        actor: &Actor,
+        text: &str,
+    ) -> Result<Task, ServiceError> {
+        let command = TaskCommand::Deny {
+            by: actor.name.clone(),
+            text: text.to_owned(),
+        };
         self.command(id, actor, command).await
     }
 

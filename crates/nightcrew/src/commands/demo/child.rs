@@ -24,29 +24,49 @@ impl Child {
     pub(super) fn start(root: &Path, listen: Option<&str>) -> Result<Self, Failure> {
         let program = std::env::current_exe().doing("find this program")?;
         let mut command = Command::new(program);
-        command.arg("demo").arg("--child").arg("--data-dir").arg(root);
+        command
+            .arg("demo")
+            .arg("--child")
+            .arg("--data-dir")
+            .arg(root);
         if let Some(listen) = listen {
             command.arg("--listen").arg(listen);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
-        Ok(Self { process: command.spawn().doing("start the control plane")? })
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .process_group(0);
+        Ok(Self {
+            process: command.spawn().doing("start the control plane")?,
+        })
     }
 
     /// A client, once it answers.
     pub(super) async fn client(&mut self, data_dir: &DataDir) -> Result<Client, Failure> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            if let Some(status) = self.process.try_wait().doing("look after the control plane")? {
-                return Err(Failure::new(format!("the control plane ended at once ({status}); it said why above")));
+            if let Some(status) = self
+                .process
+                .try_wait()
+                .doing("look after the control plane")?
+            {
+                return Err(Failure::new(format!(
+                    "the control plane ended at once ({status}); it said why above"
+                )));
             }
-            if let Some(endpoint) = data_dir.endpoint().filter(|endpoint| endpoint.pid == self.process.id()) {
+            if let Some(endpoint) = data_dir
+                .endpoint()
+                .filter(|endpoint| endpoint.pid == self.process.id())
+            {
                 let client = Client::new(endpoint);
                 if client.is_alive().await {
                     return Ok(client);
                 }
             }
             if Instant::now() > deadline {
-                return Err(Failure::new("the control plane does not answer within 30 seconds"));
+                return Err(Failure::new(
+                    "the control plane does not answer within 30 seconds",
+                ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -55,7 +75,11 @@ impl Child {
     /// A link that opens the console once.
     pub(super) async fn link(&self, client: &Client) -> Result<String, Failure> {
         let answer: Value = client.post("/console-link", &json!({})).await?;
-        Ok(format!("{}/login?token={}", client.url(), text(&answer, "token")))
+        Ok(format!(
+            "{}/login?token={}",
+            client.url(),
+            text(&answer, "token")
+        ))
     }
 
     /// SIGKILL for the whole process group, and nothing is left of it afterwards.
@@ -70,7 +94,12 @@ impl Child {
         // It may have got the terminal's Ctrl-C already.
         let _ = kill(self.pid(), Signal::SIGTERM);
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.process.try_wait().doing("wait for the control plane")?.is_none() {
+        while self
+            .process
+            .try_wait()
+            .doing("wait for the control plane")?
+            .is_none()
+        {
             if Instant::now() > deadline {
                 return self.kill();
             }

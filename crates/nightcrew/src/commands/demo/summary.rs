@@ -11,21 +11,35 @@ use crate::print;
 use crate::table::{Table, clean};
 
 /// States that nothing leads out of: after a crash there must be at least as many.
-const KEPT: &[&str] = &["in_review", "merged", "no_change", "failed", "unverified", "rejected"];
+const KEPT: &[&str] = &[
+    "in_review",
+    "merged",
+    "no_change",
+    "failed",
+    "unverified",
+    "rejected",
+];
 
 /// The crash, and that nothing was lost by it.
 pub(super) fn crash(before: &Counts, after: &Counts) -> Result<(), Failure> {
     heading("SIGKILL in the middle, and a restart");
     let of = |counts: &Counts, state: &str| {
-        counts.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count)
+        counts
+            .iter()
+            .find(|(name, _)| name == state)
+            .map_or(0, |(_, count)| *count)
     };
     for state in KEPT {
         let (was, is) = (of(before, state), of(after, state));
         if was > 0 || is > 0 {
-            print::note(format!("  {:<12} {was:>3} when it was killed, {is:>3} at the end", state));
+            print::note(format!(
+                "  {state:<12} {was:>3} when it was killed, {is:>3} at the end"
+            ));
         }
         if is < was {
-            return Err(Failure::new(format!("{was} tasks were {state} before the crash and {is} after it")));
+            return Err(Failure::new(format!(
+                "{was} tasks were {state} before the crash and {is} after it"
+            )));
         }
     }
     Ok(())
@@ -34,38 +48,93 @@ pub(super) fn crash(before: &Counts, after: &Counts) -> Result<(), Failure> {
 /// The flipped bit.
 pub(super) fn tampering(tampering: &Tampering) {
     heading("One bit of a copy of the ledger is flipped");
-    let verdict = if tampering.untouched { "verifies" } else { "does NOT verify" };
-    print::note(format!("  the copy of {} entries {verdict} as it is", tampering.entries));
+    let verdict = if tampering.untouched {
+        "verifies"
+    } else {
+        "does NOT verify"
+    };
+    print::note(format!(
+        "  the copy of {} entries {verdict} as it is",
+        tampering.entries
+    ));
     match &tampering.finding {
-        Some(finding) => print::note(format!("  ✔ found, in entry {}: {finding}", tampering.flipped)),
+        Some(finding) => print::note(format!(
+            "  ✔ found, in entry {}: {finding}",
+            tampering.flipped
+        )),
         None => print::note("  ✘ NOT found"),
     }
 }
 
 /// The campaign for people.
-pub(super) async fn campaign(client: &Client, id: &str, report: &Value, seconds: f64) -> Result<(), Failure> {
+pub(super) async fn campaign(
+    client: &Client,
+    id: &str,
+    report: &Value,
+    seconds: f64,
+) -> Result<(), Failure> {
     heading("The campaign");
-    let tasks: Value = client.get(&format!("/tasks?campaign={}&limit=1000&order=target", escape(id))).await?;
+    let tasks: Value = client
+        .get(&format!(
+            "/tasks?campaign={}&limit=1000&order=target",
+            escape(id)
+        ))
+        .await?;
     let mut table = Table::new(&["REPOSITORY", "STATE", "WHAT"]);
     for row in items(&tasks) {
-        let change = row.get("change").and_then(Value::as_u64).map(|number| format!("change #{number}"));
+        let change = row
+            .get("change")
+            .and_then(Value::as_u64)
+            .map(|number| format!("change #{number}"));
         let what = change.unwrap_or_else(|| clean(text(row, "sentence"), 90));
-        let name = row.pointer("/target/repository").and_then(Value::as_str).unwrap_or_default();
-        table.row(vec![clean(name, 40), print::status(text(row, "status")), what]);
+        let name = row
+            .pointer("/target/repository")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        table.row(vec![
+            clean(name, 40),
+            print::status(text(row, "status")),
+            what,
+        ]);
     }
     table.print("no tasks");
     let answer: Value = client.get(&format!("/campaigns/{}", escape(id))).await?;
-    let classes = answer.get("classes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let classes = answer
+        .get("classes")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let open: u64 = classes.iter().map(|class| number(class, "open")).sum();
     heading("To be reviewed");
-    print::note(format!("  {open} changes of {} shapes: one look can serve many", classes.len()));
+    print::note(format!(
+        "  {open} changes of {} shapes: one look can serve many",
+        classes.len()
+    ));
     for class in classes.iter().take(8) {
-        let sample = class.pointer("/sample/target/repository").and_then(Value::as_str).unwrap_or_default();
-        print::note(format!("  {:>3} like {} ({})", number(class, "count"), sample, short(text(class, "class"))));
+        let sample = class
+            .pointer("/sample/target/repository")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        print::note(format!(
+            "  {:>3} like {} ({})",
+            number(class, "count"),
+            sample,
+            short(text(class, "class"))
+        ));
     }
-    let verified = report.get("verified").and_then(Value::as_bool).unwrap_or(false);
-    let mark = if verified { "✔ verified" } else { "✘ NOT verified" };
-    print::note(format!("  ledger {mark}: {} entries; {seconds:.0} seconds in all", number(report, "entries")));
+    let verified = report
+        .get("verified")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    let mark = if verified {
+        "✔ verified"
+    } else {
+        "✘ NOT verified"
+    };
+    print::note(format!(
+        "  ledger {mark}: {} entries; {seconds:.0} seconds in all",
+        number(report, "entries")
+    ));
     Ok(())
 }
 
@@ -79,9 +148,17 @@ pub(super) async fn object(
 ) -> Result<Value, Failure> {
     let status: Value = client.get("/status").await?;
     let answer: Value = client.get(&format!("/campaigns/{}", escape(id))).await?;
-    let rows: Value = client.get(&format!("/tasks?campaign={}&limit=1000&order=target", escape(id))).await?;
+    let rows: Value = client
+        .get(&format!(
+            "/tasks?campaign={}&limit=1000&order=target",
+            escape(id)
+        ))
+        .await?;
     let mut changes = Vec::new();
-    for row in items(&rows).iter().filter(|row| row.get("change").is_some_and(Value::is_u64)) {
+    for row in items(&rows)
+        .iter()
+        .filter(|row| row.get("change").is_some_and(Value::is_u64))
+    {
         let task: Value = client.get(&format!("/tasks/{}", text(row, "id"))).await?;
         changes.push(json!({
             "repository": task.pointer("/task/target/repository"),
@@ -109,10 +186,24 @@ pub(super) async fn object(
 /// The same object for people.
 pub(super) fn tell(outcome: &Value) {
     heading("Outcome");
-    for (state, count) in outcome.get("tasks").and_then(Value::as_object).into_iter().flatten() {
+    for (state, count) in outcome
+        .get("tasks")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         print::note(format!("  {:<24} {count:>3}", print::status(state)));
     }
-    let changes = outcome.get("changes").and_then(Value::as_array).map_or(0, Vec::len);
-    let verified = outcome.pointer("/ledger/verified").and_then(Value::as_bool).unwrap_or(false);
-    print::note(format!("  {changes} changes, ledger {}", if verified { "verified" } else { "NOT verified" }));
+    let changes = outcome
+        .get("changes")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    let verified = outcome
+        .pointer("/ledger/verified")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    print::note(format!(
+        "  {changes} changes, ledger {}",
+        if verified { "verified" } else { "NOT verified" }
+    ));
 }

@@ -30,7 +30,8 @@ pub(super) fn copy(data_dir: &DataDir) -> Result<(), Failure> {
         name.push(suffix);
         let from = database.with_file_name(&name);
         if from.exists() {
-            std::fs::copy(&from, folder.join(&name)).doing(format_args!("copy {}", from.display()))?;
+            std::fs::copy(&from, folder.join(&name))
+                .doing(format_args!("copy {}", from.display()))?;
         }
     }
     Ok(())
@@ -42,26 +43,57 @@ pub(super) async fn flip_one_bit(data_dir: &DataDir, root: &Path) -> Result<Tamp
     let address = format!("sqlite:{}", folder.join("nightcrew.sqlite").display());
     let copy = store::open(&address, OpenOptions { backup_dir: None }).await?;
     let rows = copy.ledger_entries(0, u32::MAX).await?;
-    let stored: Vec<String> = copy.checkpoints(0, u32::MAX).await?.into_iter().map(|(_, text)| text).collect();
+    let stored: Vec<String> = copy
+        .checkpoints(0, u32::MAX)
+        .await?
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
     drop(copy);
-    let key = SigningKey::load_or_create(&data_dir.ledger_key(), "nightcrew").doing("load the ledger's key")?.verifier();
-    let checkpoint = stored.last().cloned().ok_or_else(|| Failure::new("the ledger has no checkpoint yet"))?;
+    let key = SigningKey::load_or_create(&data_dir.ledger_key(), "nightcrew")
+        .doing("load the ledger's key")?
+        .verifier();
+    let checkpoint = stored
+        .last()
+        .cloned()
+        .ok_or_else(|| Failure::new("the ledger has no checkpoint yet"))?;
     let elsewhere = [SignedCheckpoint::parse(&checkpoint).doing("read a checkpoint")?];
-    let evidence = Evidence { key: &key, stored: &stored, elsewhere: &elsewhere };
+    let evidence = Evidence {
+        key: &key,
+        stored: &stored,
+        elsewhere: &elsewhere,
+    };
     let mut entries: Vec<Entry> = rows
         .into_iter()
-        .map(|row| Entry { index: row.index, leaf: row.leaf, hash: Hash::from_bytes(row.hash), payload: None })
+        .map(|row| Entry {
+            index: row.index,
+            leaf: row.leaf,
+            hash: Hash::from_bytes(row.hash),
+            payload: None,
+        })
         .collect();
     let verify = |entries: &[Entry]| {
-        let entries = entries.iter().cloned().map(Ok::<_, std::convert::Infallible>);
+        let entries = entries
+            .iter()
+            .cloned()
+            .map(Ok::<_, std::convert::Infallible>);
         ledger::verify(entries, &evidence)
     };
     let untouched = verify(&entries).is_ok();
     let flipped = entries.len() / 2;
-    if let Some(byte) = entries.get_mut(flipped).and_then(|entry| entry.leaf.get_mut(20)) {
+    if let Some(byte) = entries
+        .get_mut(flipped)
+        .and_then(|entry| entry.leaf.get_mut(20))
+    {
         *byte ^= 1;
     }
     let finding = verify(&entries).err().map(|finding| finding.to_string());
     let _ = std::fs::remove_dir_all(&folder);
-    Ok(Tampering { entries: entries.len(), flipped, untouched, finding, checkpoint })
+    Ok(Tampering {
+        entries: entries.len(),
+        flipped,
+        untouched,
+        finding,
+        checkpoint,
+    })
 }
