@@ -55,7 +55,11 @@ fn syntax(error: &serde_saphyr::Error, text: &str, file: &str) -> DefinitionErro
     let full = error.without_snippet().to_string();
     // The place is said in front already.
     let message = full.lines().next().unwrap_or_default();
-    let message = message.split(" at line ").next().unwrap_or(message).to_owned();
+    let message = message
+        .split(" at line ")
+        .next()
+        .unwrap_or(message)
+        .to_owned();
     let key = text
         .lines()
         .nth(usize::try_from(line).unwrap_or(1).saturating_sub(1))

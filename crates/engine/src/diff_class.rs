@@ -95,7 +95,9 @@ fn normalise(text: &str) -> String {
 fn is_variable(word: &str) -> bool {
     word.len() > 1
         && word.starts_with(|c: char| c.is_ascii_uppercase())
-        && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && word
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 #[cfg(test)]
@@ -104,9 +106,18 @@ mod tests {
 
     #[test]
     fn values_of_variables_do_not_make_a_class() {
-        assert_eq!(normalise("SERVICE: svc-notify"), normalise("SERVICE: svc-quotes and more"));
-        assert_eq!(normalise("run: SERVICE=a make test"), normalise("run: SERVICE=b make test"));
-        assert_ne!(normalise("run: SERVICE=a make test"), normalise("run: SERVICE=a make lint"));
+        assert_eq!(
+            normalise("SERVICE: svc-notify"),
+            normalise("SERVICE: svc-quotes and more")
+        );
+        assert_eq!(
+            normalise("run: SERVICE=a make test"),
+            normalise("run: SERVICE=b make test")
+        );
+        assert_ne!(
+            normalise("run: SERVICE=a make test"),
+            normalise("run: SERVICE=a make lint")
+        );
     }
 
     fn patch(version: &str, command: &str) -> String {
