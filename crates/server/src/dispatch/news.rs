@@ -10,10 +10,13 @@ use tokio_util::sync::CancellationToken;
 use crate::error::ServiceError;
 use crate::service::{REPOSITORY, Service};
 
-/// All repositories are looked at once in this time.
+/// All repositories are looked at once in this time, or in a longer one where there are many.
 const SLOW: Duration = Duration::from_secs(10);
+/// Time for one repository: looking must stay far below one percent of a core.
+const EACH: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(service: Arc<Service>, stop: CancellationToken) {
+    let mut pause = SLOW;
     loop {
         let named = match service.news.lock() {
             Ok(mut news) => std::mem::take(&mut *news),
@@ -25,23 +28,27 @@ pub(super) async fn run(service: Arc<Service>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = service.news_wake.notified() => {}
-            () = tokio::time::sleep(SLOW) => {
-                if let Err(error) = read_all(&service, &stop).await {
-                    tracing::error!(%error, "the forge's news cannot be read");
+            () = tokio::time::sleep(pause) => {
+                match read_all(&service, &stop).await {
+                    Ok(count) => pause = SLOW.max(EACH * count),
+                    Err(error) => tracing::error!(%error, "the forge's news cannot be read"),
                 }
             }
         }
     }
 }
 
-async fn read_all(service: &Service, stop: &CancellationToken) -> Result<(), ServiceError> {
+/// Looks at every repository; how many there are.
+async fn read_all(service: &Service, stop: &CancellationToken) -> Result<u32, ServiceError> {
+    let mut count = 0;
     for document in service.store.documents(REPOSITORY, "", u32::MAX).await? {
         if stop.is_cancelled() {
-            return Ok(());
+            return Ok(count);
         }
+        count += 1;
         read(service, &document.key).await;
     }
-    Ok(())
+    Ok(count)
 }
 
 async fn read(service: &Service, name: &str) {
