@@ -1,6 +1,8 @@
 //! The project's own tasks: `cargo xtask test`, `chaos`, `bench`, `fleet`, `dist`.
 
+mod bench;
 mod chaos;
+mod dist;
 mod fleet;
 mod shell;
 mod test;
@@ -26,6 +28,11 @@ enum Task {
     Test(test::Options),
     /// Kill the server at every fault point and at random instants, and compare how it ends
     Chaos(chaos::Options),
+    /// Measure what the project promises, and write it to docs/benchmarks/
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Build a static release program with its checksum
+    Dist(dist::Options),
     /// Build a fleet of bare repositories
     Fleet(fleet::Options),
 }
@@ -34,6 +41,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(options) => test::execute(&options),
         Task::Chaos(options) => chaos::execute(&options),
+        Task::Bench(bench) => bench::execute(&bench),
+        Task::Dist(options) => dist::execute(&options),
         Task::Fleet(options) => fleet::execute(&options),
     };
     match outcome {

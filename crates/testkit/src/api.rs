@@ -25,6 +25,8 @@ pub struct Api {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// First cookie that it sets, as `name=value`.
+    pub cookie: Option<String>,
     /// Body.
     pub body: Vec<u8>,
 }
@@ -160,7 +162,7 @@ fn read(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         .nth(1)
         .and_then(|code| code.parse().ok())
         .ok_or_else(|| bad("no status line"))?;
-    let (mut length, mut chunked) = (0, false);
+    let (mut length, mut chunked, mut cookie) = (0, false, None);
     loop {
         line.clear();
         connection.read_line(&mut line)?;
@@ -169,6 +171,7 @@ fn read(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().map_err(|_| bad("no length"))?,
+            "set-cookie" => cookie = value.split(';').next().map(|pair| pair.trim().to_owned()),
             "transfer-encoding" => chunked = value.trim().eq_ignore_ascii_case("chunked"),
             _ => {}
         }
@@ -185,5 +188,5 @@ fn read(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         body.truncate(at + size);
         chunked = size > 0;
     }
-    Ok(Answer { status, body })
+    Ok(Answer { status, cookie, body })
 }
