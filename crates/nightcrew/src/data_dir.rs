@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Doing, Failure};
 
+/// Bytes that must find room before anything else is begun: a database without room for its
+/// shared memory only speaks of input and output.
+const PROBE: usize = 64 * 1024;
+
 /// The data directory of one control plane.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {

@@ -47,6 +47,8 @@ impl Node {
     /// Starts everything. Without `working`, nothing executes: for reading and for requests that
     /// another process will carry out later.
     pub(crate) async fn start(config: &Config, working: bool) -> Result<Self, Failure> {
+        // What the person may have got wrong is looked at before anything starts.
+        let (listener, address) = listen(config).await?;
         let data_dir = DataDir::open(config.data_dir()?)?;
         let store = open_store(config, &data_dir).await?;
         let service = service(config, &data_dir, store)?;
@@ -61,7 +63,6 @@ impl Node {
             Some(supervisor) => Some(start_runner(config, &data_dir, &service, supervisor)?),
             None => None,
         };
-        let (listener, address) = listen(config).await?;
         let token = random_token()?;
         let url = format!("http://{address}");
         let endpoint = Endpoint {

@@ -125,6 +125,17 @@ async fn preview(client: &Client, file: &Path) -> Result<u8, Failure> {
 /// Applies the file, starts it, and waits until it is planned.
 async fn apply(client: &Client, file: &Path) -> Result<Option<String>, Failure> {
     let (source, files) = automation::read(file)?;
+    let definition = engine::definition::read(&source, &file.display().to_string())
+        .map_err(server::ServiceError::from)?;
+    if !definition
+        .triggers
+        .contains(&model::automation::Trigger::Manual)
+    {
+        return Err(
+            Failure::usage(format!("{} cannot be started by hand", definition.name))
+                .hint("add `manual` to its triggers"),
+        );
+    }
     let applied = automation::apply(client, file, &source, &files).await?;
     let admitted = automation::start(client, text(&applied, "name"), None, None).await?;
     let Some(run) = admitted

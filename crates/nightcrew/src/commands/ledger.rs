@@ -91,6 +91,11 @@ async fn verify(global: &Global, files: Vec<PathBuf>, key: Option<String>) -> Re
                 Some(text) => text
                     .parse()
                     .map_err(|error| Failure::usage(format!("the key is none: {error}")))?,
+                None if !data_dir.ledger_key().exists() => {
+                    let path = data_dir.ledger_key();
+                    return Err(Failure::new(format!("there is no key at {}", path.display()))
+                        .hint("name the key to trust with --key, or bring the data directory's `keys` back"));
+                }
                 None => ledger::SigningKey::load_or_create(&data_dir.ledger_key(), "nightcrew")
                     .doing("load the ledger's key")?
                     .verifier(),

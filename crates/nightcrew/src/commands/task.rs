@@ -125,6 +125,7 @@ async fn show(client: &Client, task: &str) -> Result<u8, Failure> {
     if let Some(sentence) = why.and_then(Value::as_str) {
         print::line(format!("  {}", clean(sentence, 400)));
     }
+    let at_work = matches!(text(&task, "status"), "running" | "validating" | "waiting");
     let mut steps = Table::new(&["STEP", "KIND", "ATTEMPT", "OUTCOME", "WALL"]);
     for step in task
         .get("steps")
@@ -135,7 +136,7 @@ async fn show(client: &Client, task: &str) -> Result<u8, Failure> {
         let outcome = step
             .pointer("/outcome/outcome")
             .and_then(Value::as_str)
-            .unwrap_or("running");
+            .unwrap_or(if at_work { "running" } else { "stopped" });
         steps.row(vec![
             text(step, "id").to_owned(),
             text(step, "kind").to_owned(),

@@ -63,14 +63,19 @@ fn definition(arguments: &TryArguments) -> Result<Wanted, Failure> {
     }
     let line = arguments.line.join(" ");
     let quoted = |text: &str| Value::String(text.to_owned()).to_string();
+    // One word is a line for the shell; several are a program with its arguments, as they stand.
+    let command = match arguments.line.as_slice() {
+        [one] => quoted(one),
+        several => json!(several).to_string(),
+    };
     let checks: String = arguments
         .check
         .iter()
         .map(|check| format!("      - {{ cmd: {}, baseline: true }}\n", quoted(check)))
         .collect();
     let source = format!(
-        "# Written by `nightcrew try`.\nname: try\ntriggers: [manual]\ntargets:\n  from: event\nsteps:\n  - id: command\n    command: {}\n  - id: check\n    validate:\n      - builtin:secrets\n      - builtin:conflict-markers\n{checks}  - id: propose\n    change:\n      title: {}\n      body: \"\"\n",
-        quoted(&line),
+        "# Written by `nightcrew try`.\nname: try\ntriggers: [manual]\ntargets:\n  query: '!repo.archived'\nsteps:\n  - id: command\n    command: {}\n  - id: check\n    validate:\n      - builtin:secrets\n      - builtin:conflict-markers\n{checks}  - id: propose\n    change:\n      title: {}\n      body: \"\"\n",
+        command,
         quoted(&clean(&line, 60)),
     );
     Ok((
@@ -159,9 +164,26 @@ async fn import(client: &Client, source: &str) -> Result<String, Failure> {
     Ok(text(row, "name").to_owned())
 }
 
+/// The task, once no wait of it ends by itself any more.
+async fn rested(client: &Client, id: &str) -> Result<Value, Failure> {
+    loop {
+        let answer: Value = client.get(&format!("/tasks/{}", escape(id))).await?;
+        let task = answer.get("task").cloned().unwrap_or_default();
+        let status = text(&task, "status");
+        let moves = matches!(
+            status,
+            "queued" | "preparing" | "running" | "validating" | "ready"
+        );
+        let ends = status == "waiting" && task.pointer("/wait/until").is_some_and(Value::is_string);
+        if !moves && !ends {
+            return Ok(task);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
 async fn show(client: &Client, id: &str) -> Result<u8, Failure> {
-    let answer: Value = client.get(&format!("/tasks/{}", escape(id))).await?;
-    let task = answer.get("task").cloned().unwrap_or_default();
+    let task = rested(client, id).await?;
     let code = task
         .pointer("/reason/code")
         .and_then(Value::as_str)
@@ -232,6 +254,7 @@ async fn show(client: &Client, id: &str) -> Result<u8, Failure> {
     if !good {
         let sentence = task
             .pointer("/reason/sentence")
+            .or_else(|| task.pointer("/wait/reason/sentence"))
             .and_then(Value::as_str)
             .unwrap_or("it did not end");
         return Err(Failure::new(sentence.to_owned()));

@@ -40,9 +40,13 @@ pub(super) async fn planned(client: &Client, run: &str) -> Result<Option<String>
     }
 }
 
+/// Looks in a row at which nothing moved, after which nothing will by itself.
+const STILL: u32 = 5;
+
 /// Waits until nothing of a campaign happens by itself any more; its last answer.
 pub(super) async fn settled(client: &Client, campaign: &str) -> Result<Value, Failure> {
     let bar = bar();
+    let mut still = 0;
     loop {
         let answer: Value = client
             .get(&format!("/campaigns/{}", escape(campaign)))
@@ -50,25 +54,51 @@ pub(super) async fn settled(client: &Client, campaign: &str) -> Result<Value, Fa
         let (total, settled) = progress(&answer);
         bar.set_length(total);
         bar.set_position(settled);
-        let state = answer
-            .pointer("/campaign/status")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if settled >= total
-            || matches!(state, "held" | "paused" | "closed") && idle(client, campaign).await?
-        {
+        still = if is_still(&answer) { still + 1 } else { 0 };
+        if settled >= total || still >= STILL {
             bar.finish_and_clear();
-            if state == "held" {
-                let note = answer
-                    .pointer("/campaign/note")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                print::warning(&format!("the campaign is held: {note}"));
+            if settled < total {
+                explain(&answer, total - settled);
             }
             return Ok(answer);
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// Whether no task is at work and none may begin: the campaign is stopped, or its next wave waits
+/// for a gate.
+fn is_still(answer: &Value) -> bool {
+    let counts = answer.get("counts").cloned().unwrap_or_default();
+    let at_work = ["preparing", "running", "validating", "ready"];
+    if at_work.iter().any(|status| number(&counts, status) > 0) {
+        return false;
+    }
+    let state = answer.pointer("/campaign/status").and_then(Value::as_str);
+    if state != Some("active") {
+        return true;
+    }
+    let admitted = answer
+        .pointer("/campaign/admitted_wave")
+        .and_then(Value::as_u64);
+    let admitted = usize::try_from(admitted.unwrap_or(0)).unwrap_or(0);
+    let waves = answer.get("waves").and_then(Value::as_array);
+    let waves = waves.map(Vec::as_slice).unwrap_or_default();
+    let mut let_in = waves.iter().take(admitted + 1);
+    waves.len() > admitted + 1
+        && let_in.all(|wave| number(wave, "settled") >= number(wave, "total"))
+}
+
+/// Why targets are left though nothing happens.
+fn explain(answer: &Value, left: u64) {
+    let campaign = answer.get("campaign").cloned().unwrap_or_default();
+    let why = match text(&campaign, "status") {
+        "held" => format!("the campaign is held: {}", text(&campaign, "note")),
+        "paused" => "the campaign is paused: `nightcrew campaign resume` lets it go on".to_owned(),
+        "closed" => "the campaign is closed".to_owned(),
+        _ => "the next wave waits for its gate: review and merge what is open".to_owned(),
+    };
+    print::warning(&format!("{left} targets are left; {why}"));
 }
 
 /// Targets and settled tasks of a campaign.
@@ -86,16 +116,6 @@ fn progress(answer: &Value) -> (u64, u64) {
         total,
         waves.iter().map(|wave| number(wave, "settled")).sum(),
     )
-}
-
-/// Whether no task of a held or paused campaign runs.
-async fn idle(client: &Client, campaign: &str) -> Result<bool, Failure> {
-    let answer: Value = client
-        .get(&format!("/campaigns/{}", escape(campaign)))
-        .await?;
-    let running = ["preparing", "running", "validating", "ready"];
-    let counts = answer.get("counts").cloned().unwrap_or_default();
-    Ok(running.iter().all(|status| number(&counts, status) == 0))
 }
 
 fn bar() -> ProgressBar {
