@@ -1,5 +1,9 @@
 //! The program is killed while it works, and ends as if it had not been: the small version of
 //! `cargo xtask chaos`.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,13 +13,22 @@ use testkit::fleet::Source;
 
 /// Whether environments can be made here; says why not.
 fn host_is_able(program: &Path) -> bool {
-    let doctor = std::process::Command::new(program).arg("doctor").output().unwrap();
+    let doctor = std::process::Command::new(program)
+        .arg("doctor")
+        .output()
+        .unwrap();
     if doctor.status.success() {
         return true;
     }
     let words = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(), "this host refuses environments: {words}");
-    println!("SKIP this host refuses environments: {}", words.lines().next().unwrap_or_default());
+    assert!(
+        std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(),
+        "this host refuses environments: {words}"
+    );
+    println!(
+        "SKIP this host refuses environments: {}",
+        words.lines().next().unwrap_or_default()
+    );
     false
 }
 
@@ -27,7 +40,11 @@ fn a_campaign_that_is_killed_ends_like_one_that_is_left_alone() {
     }
     let mut chaos = Chaos::prepare(program, &Source::Synthetic, 12).unwrap();
     let calm = chaos.trial(&Kill::Never, None).unwrap();
-    assert!(calm.problems.is_empty(), "undisturbed: {:#?}", calm.problems);
+    assert!(
+        calm.problems.is_empty(),
+        "undisturbed: {:#?}",
+        calm.problems
+    );
     let share = |part: u32| calm.took * part / 10;
     let kills = [
         Kill::Point("plan.before_done", 1),
