@@ -1,6 +1,7 @@
 //! Real test surroundings: fleet builder, a server to kill, chaos, throw-away PostgreSQL.
 
 pub mod api;
+pub mod browser;
 pub mod chaos;
 pub mod fleet;
 mod objects;
