@@ -37,13 +37,20 @@ impl DataDir {
             .doing(format_args!("make the data directory {}", root.display()))
             .map_err(|failure| failure.hint(cure))?;
         let probe = root.join(format!(".writable-{}", std::process::id()));
-        std::fs::write(&probe, b"")
+        let probed = std::fs::write(&probe, [0; PROBE]);
+        let _ = std::fs::remove_file(&probe);
+        let cure = match &probed {
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                "free some space there; nothing was lost, and work goes on from where it was"
+            }
+            _ => cure,
+        };
+        probed
             .doing(format_args!(
                 "write in the data directory {}",
                 root.display()
             ))
             .map_err(|failure| failure.hint(cure))?;
-        let _ = std::fs::remove_file(&probe);
         let dir = Self { root };
         for private in [dir.blobs(), dir.forge(), dir.keys(), dir.backups()] {
             std::fs::create_dir_all(&private).doing(format_args!("make {}", private.display()))?;
