@@ -20,6 +20,7 @@ mod refs;
 mod remote;
 mod run;
 mod staged;
+mod stale_locks;
 mod stat;
 
 pub use base::{BaseRequest, BaseTree, Start, clone_base, load_base};
@@ -38,5 +39,6 @@ pub use run::{Git, Invocation};
 pub(crate) use import::{grows_out_of, stage_import};
 pub(crate) use object::{fsync_dir, stage_object, unique as unique_name};
 pub(crate) use ref_update::update_refs_with;
+pub(crate) use stale_locks::remove_stale_locks;
 pub(crate) use remote::{git_dir_of, is_elsewhere, remote_default};
 pub(crate) use staged::Staged;

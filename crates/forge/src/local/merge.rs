@@ -120,8 +120,10 @@ impl Repo {
         )?)
     }
 
-    /// Completes what a crash interrupted.
+    /// Completes what a crash interrupted. Only for a process that alone writes here and has not
+    /// begun to: locks that are there belong to the dead.
     pub(crate) fn recover(&self) -> Result<(), ForgeError> {
+        crate::git::remove_stale_locks(&self.git_dir)?;
         if self
             .records()?
             .values()

@@ -285,7 +285,8 @@ impl LocalForge {
         self.repo(name)?.events_since(since)
     }
 
-    /// Completes merges that a crash interrupted, in every repository; any later write does the same for its own.
+    /// Completes merges that a crash interrupted, in every repository, and removes the locks it left on refs. To be
+    /// called before anything else writes to this forge.
     ///
     /// # Errors
     /// The first that occurs.
