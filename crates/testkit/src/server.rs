@@ -40,7 +40,19 @@ impl Program {
     /// A command of the program on its data directory, untouched by settings of the person who tests.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.path);
+        self.command_under(&[], arguments)
+    }
+
+    /// The same, started by another program.
+    fn command_under(&self, starter: &[&str], arguments: &[&str]) -> Command {
+        let mut command = match starter.split_first() {
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
         command
             .args(arguments)
             .arg("--data-dir")
@@ -109,7 +121,11 @@ impl Server {
             .create(true)
             .append(true)
             .open(beside.join("server.log"))?;
-        let mut command = program.command(&["up", "--json"]);
+        // It must not outlive a test that is interrupted.
+        let mut command = program.command_under(
+            &["setpriv", "--pdeathsig", "KILL", "--"],
+            &["up", "--json"],
+        );
         if let Some(fault) = fault {
             command.env(FAULT, fault);
         }
