@@ -224,4 +224,12 @@ fn a_change_is_reviewed_and_merged_by_clicking() {
         .unwrap();
     }
     assert_eq!(browser.complaints().unwrap(), Vec::<String>::new());
+    // It would have complained: styles in the page itself are not allowed.
+    let styled = "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')";
+    browser.run(styled).unwrap();
+    let complaints = browser.complaints().unwrap();
+    let refused = complaints
+        .iter()
+        .any(|line| line.contains("Content Security Policy"));
+    assert!(refused, "{complaints:?}");
 }

@@ -85,7 +85,7 @@ impl Browser {
             said: BufReader::new(stdout),
             port: 0,
             session: String::new(),
-            profile: profile,
+            profile,
         };
         this.port = this.announced()?;
         let data = format!(
