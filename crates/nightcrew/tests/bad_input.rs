@@ -1,5 +1,7 @@
 //! What goes wrong outside: a clear error with its cure, or no effect at all, and nothing lost.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod common;
 
 use std::os::unix::ffi::OsStrExt as _;

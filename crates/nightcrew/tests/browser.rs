@@ -1,6 +1,8 @@
 //! The console in a real browser: reviewed and merged by clicking, live, without a word of
 //! complaint from the browser.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod common;
 
 use common::{Place, skip, until};

@@ -1,4 +1,5 @@
 //! A place to try the program in: a home, a data directory, repositories.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(dead_code, reason = "every test file uses its part")]
 
 use std::path::{Path, PathBuf};
@@ -133,7 +134,7 @@ impl Place {
             );
             all.push_str(&self.normal(&text));
             if code != 0 {
-                all.push_str(&format!("[exit code {code}]\n"));
+                all.extend(["[exit code ", &code.to_string(), "]\n"]);
             }
         }
         all
@@ -227,6 +228,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Says that a test cannot be done here; a failure where everything is required.
+#[expect(clippy::print_stdout, reason = "a skip must be seen")]
 pub(crate) fn skip(reason: &str) {
     assert!(
         std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none_or(|value| value != "1"),
