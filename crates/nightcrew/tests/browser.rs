@@ -39,7 +39,8 @@ fn sees(browser: &Browser, css: &str, what: &str) {
 /// The number beside the inbox, which is hidden when it is none.
 fn waits(browser: &Browser, number: u64) {
     let script = "return document.getElementById('inbox-count').dataset.n";
-    let is_so = |browser: &Browser| Ok(browser.run(script)? == number.to_string());
+    let is_so =
+        |browser: &Browser| Ok(browser.run(script)?.as_str() == Some(number.to_string().as_str()));
     browser
         .until(&format!("{number} wait in the inbox"), is_so)
         .unwrap();
