@@ -33,6 +33,16 @@ impl Service {
         let forge = self.forge_of(repository.as_str());
         match verdict {
             ReviewVerdict::Approved => {
+                // A forge's approval carries no words: they go before it as a comment.
+                if !text.is_empty() {
+                    let new = forge::NewComment {
+                        actor: person.clone(),
+                        text: text.to_owned(),
+                        at: self.now(),
+                        key: None,
+                    };
+                    forge.comment(&repository, number, new).await?;
+                }
                 forge
                     .approve(&repository, number, person, self.now())
                     .await?
@@ -72,7 +82,7 @@ impl Service {
         self.task(id).await
     }
 
-    /// Merges the change of a task and deletes its branch.
+    /// Merges the change of a task; its branch goes with the news of it.
     ///
     /// # Errors
     /// When policy forbids it, when it conflicts, or when it is not open.
@@ -100,7 +110,6 @@ impl Service {
             .await?;
         fault::point("review.after_forge");
         self.read_news(&repository).await?;
-        self.delete_merged_branch(&repository, number).await;
         self.task(id).await
     }
 
@@ -196,6 +205,10 @@ impl Service {
                     && !self.admit(new).await?.duplicate
                 {
                     admitted += 1;
+                }
+                // Here and not after the merge: news are read again after a crash.
+                if let ForgeEventKind::ChangeMerged { number, .. } = event.what {
+                    self.delete_merged_branch(repository, number).await;
                 }
             }
             fault::point("review.after_commit");
