@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use testkit::chaos::{Chaos, Kill};
+use testkit::chaos::{Chaos, Kill, NEVER_PASSED};
 
 use crate::fleet;
 use crate::shell::{program, say};
@@ -102,6 +102,13 @@ fn kills(options: &Options, calm: Duration) -> Vec<(String, Kill)> {
     let mut all = Vec::new();
     for point in testkit::chaos::POINTS.iter().filter(wanted) {
         for pass in [1, 2] {
+            let never = NEVER_PASSED
+                .iter()
+                .find(|(name, number, _)| name == point && *number == pass);
+            if let Some((_, _, why)) = never {
+                say(format!("left out: pass {pass} of {point}: {why}"));
+                continue;
+            }
             all.push((format!("pass {pass} of {point}"), Kill::Point(point, pass)));
         }
     }

@@ -26,6 +26,7 @@ const ROLES: &[Role] = &[
     Role::Cancelled,
     Role::NothingToDo,
     Role::Fails,
+    Role::Cancelled,
 ];
 
 /// The course of a trial.
@@ -42,7 +43,7 @@ impl Plot {
         if repositories.len() < ROLES.len() + 2 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "a trial needs eight repositories",
+                "a trial needs nine repositories",
             ));
         }
         Ok(Self { repositories })
