@@ -188,5 +188,9 @@ fn read(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         body.truncate(at + size);
         chunked = size > 0;
     }
-    Ok(Answer { status, cookie, body })
+    Ok(Answer {
+        status,
+        cookie,
+        body,
+    })
 }

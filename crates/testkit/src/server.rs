@@ -122,10 +122,8 @@ impl Server {
             .append(true)
             .open(beside.join("server.log"))?;
         // It must not outlive a test that is interrupted.
-        let mut command = program.command_under(
-            &["setpriv", "--pdeathsig", "KILL", "--"],
-            &["up", "--json"],
-        );
+        let mut command =
+            program.command_under(&["setpriv", "--pdeathsig", "KILL", "--"], &["up", "--json"]);
         if let Some(fault) = fault {
             command.env(FAULT, fault);
         }
