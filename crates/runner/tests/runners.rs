@@ -79,23 +79,28 @@ async fn checks_of_the_runner_see_the_files_as_they_are_committed() {
         }),
     );
     let runner = world.runner_with(options);
-    let automation = |line: &str| {
+    // One automation each: the same automation and event would be the same task again.
+    let automation = |number: usize, line: &str| {
         format!(
-            "name: w\nsteps:\n  - command: {line}\n  - validate: [ 'builtin:workflow' ]\n  - change: {{ title: t }}\n"
+            "name: w{number}\nsteps:\n  - command: {line}\n  - validate: [ 'builtin:workflow' ]\n  - change: {{ title: t }}\n"
         )
     };
     // A clean filter shows another text in the workspace than the one that is committed.
     let hides = "git config filter.x.clean 'echo bad; cat' && echo '*.yml filter=x' >.gitattributes && echo fine >.github/workflows/new.yml";
-    for (line, verdict) in [
+    let lines = [
         ("echo more >>.github/workflows/old.yml", Verdict::Passed),
         ("echo bad >.github/workflows/new.yml", Verdict::Failed),
         (hides, Verdict::Failed),
-    ] {
-        let id = world.plane.queue(&automation(line), "one");
+    ];
+    for (number, (line, verdict)) in lines.into_iter().enumerate() {
+        let id = world.plane.queue(&automation(number, line), "one");
         let task = world.plane.settled(id).await;
+        let seen = task.validators.first().map(|result| result.verdict);
         assert_eq!(
-            task.validators[0].verdict, verdict,
-            "{line}: {:?}",
+            seen,
+            Some(verdict),
+            "{line}: {:?} {:?}",
+            task.reason,
             task.validators
         );
     }

@@ -39,6 +39,6 @@ pub use run::{Git, Invocation};
 pub(crate) use import::{grows_out_of, stage_import};
 pub(crate) use object::{fsync_dir, stage_object, unique as unique_name};
 pub(crate) use ref_update::update_refs_with;
-pub(crate) use stale_locks::remove_stale_locks;
 pub(crate) use remote::{git_dir_of, is_elsewhere, remote_default};
 pub(crate) use staged::Staged;
+pub(crate) use stale_locks::remove_stale_locks;
