@@ -10,7 +10,15 @@ use crate::error::StoreError;
 /// it ends, and the descriptor is close-on-exec, so no child process can keep it.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Unlocks, and does not leave it to the closing: a child that another thread is starting
+    /// right now holds a copy of the descriptor until it executes its program.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -36,7 +44,7 @@ impl Lock {
         }
         // The number is for people only; a full disk must not keep a store from opening.
         let _ = note_holder(&mut file);
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
