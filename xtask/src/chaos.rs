@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use testkit::chaos::{Chaos, Kill, NEVER_PASSED};
+use testkit::chaos::{Chaos, Ending, Kill, NEVER_PASSED, Trial};
 
 use crate::fleet;
 use crate::shell::{program, say};
@@ -56,7 +56,7 @@ pub(crate) fn execute(options: &Options) -> Result<bool> {
     let kills = kills(options, calm.took);
     let (mut killed, total) = (0, kills.len());
     for (number, (name, kill)) in kills.iter().enumerate() {
-        let outcome = chaos.trial(kill, Some(&calm.ending));
+        let outcome = disturbed(&mut chaos, kill, &calm.ending);
         let (words, problems) = match outcome {
             Ok(trial) => {
                 killed += trial.kills;
@@ -89,6 +89,21 @@ pub(crate) fn execute(options: &Options) -> Result<bool> {
         options.seed
     ));
     Ok(bad == 0)
+}
+
+/// A trial in which somebody was killed: one that ended before its instant came is tried again with
+/// half the time.
+fn disturbed(chaos: &mut Chaos, kill: &Kill, calm: &Ending) -> std::io::Result<Trial> {
+    let mut kill = kill.clone();
+    loop {
+        let trial = chaos.trial(&kill, Some(calm))?;
+        match &mut kill {
+            Kill::After(instants) if trial.kills == 0 && trial.problems.is_empty() => {
+                instants.iter_mut().for_each(|instant| *instant /= 2);
+            }
+            _ => return Ok(trial),
+        }
+    }
 }
 
 /// All disturbances, by name.
