@@ -201,14 +201,15 @@ impl Service {
                 if matches!(event.what, ForgeEventKind::Push { .. }) {
                     self.refresh(repository).await?;
                 }
+                // Here and not after the merge, because news are read again after a crash; and before
+                // they are admitted, so that a merged task never has its branch still.
+                if let ForgeEventKind::ChangeMerged { number, .. } = event.what {
+                    self.delete_merged_branch(repository, number).await;
+                }
                 if let Some(new) = to_event(event)
                     && !self.admit(new).await?.duplicate
                 {
                     admitted += 1;
-                }
-                // Here and not after the merge: news are read again after a crash.
-                if let ForgeEventKind::ChangeMerged { number, .. } = event.what {
-                    self.delete_merged_branch(repository, number).await;
                 }
             }
             fault::point("review.after_commit");
