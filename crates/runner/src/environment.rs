@@ -35,6 +35,7 @@ impl Recipe {
             id,
             Workspace {
                 base: Some(self.base.clone()),
+                frozen: Vec::new(),
                 layer,
             },
         );
@@ -43,6 +44,7 @@ impl Recipe {
         spec.program.clone_from(&self.program);
         spec.root = RootRecipe {
             extra: self.definition.folders.iter().map(PathBuf::from).collect(),
+            ..RootRecipe::default()
         };
         spec.limits = limits(&self.definition.limits);
         let supervisor = Arc::clone(&self.supervisor);

@@ -97,6 +97,7 @@ fn null() -> OwnedFd {
 fn one(supervisor: &Supervisor, base: &Path, layer: &Path) {
     let workspace = Workspace {
         base: Some(base.to_owned()),
+        frozen: Vec::new(),
         layer: layer.to_owned(),
     };
     let t0 = Instant::now();

@@ -11,6 +11,7 @@
 mod client;
 mod error;
 mod escape;
+mod exec_policy;
 mod identity;
 mod init;
 mod layer;
@@ -29,10 +30,12 @@ mod wire;
 pub use client::{Environment, Running, Supervisor, SupervisorOptions};
 pub use error::SandboxError;
 pub use escape::{EscapeAttempt, escape_attempts};
+pub use exec_policy::{Digest, ExecEvent, ExecMode, ExecPolicy, ExecRule, ExecTarget, RuleVerdict};
 pub use identity::SANDBOX_UID;
 pub use layer::{prepare_base, remove_layer};
 pub use preflight::{Finding, Preflight, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{
-    DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, Limits, RootRecipe, Workspace,
+    DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, FolderMount, Limits, Required,
+    RootRecipe, Workspace,
 };

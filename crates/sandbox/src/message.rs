@@ -7,8 +7,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::exec_policy::ExecPolicy;
 use crate::report::ProbeResult;
-use crate::spec::Limits;
+use crate::spec::{FolderMount, Limits, RootRecipe};
 use crate::wire::{Malformed, Reader, Writer};
 
 /// Everything the supervisor and the new init need to know.
@@ -18,13 +19,19 @@ pub(crate) struct Create {
     pub(crate) hostname: String,
     /// Lower tree; absent when `/work` is `upper` itself.
     pub(crate) base: Option<PathBuf>,
+    /// Content folders of frozen layers over the base, lowest first.
+    pub(crate) frozen: Vec<PathBuf>,
     pub(crate) upper: PathBuf,
     pub(crate) work: PathBuf,
     pub(crate) inputs: Option<PathBuf>,
     pub(crate) outputs: Option<PathBuf>,
     pub(crate) program: Option<PathBuf>,
-    /// Read-only folders in addition to the host's standard ones.
-    pub(crate) extra: Vec<PathBuf>,
+    /// The root, with all its paths absolute.
+    pub(crate) root: RootRecipe,
+    /// Layer behind `/home/agent`.
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) mounts: Vec<FolderMount>,
+    pub(crate) exec: ExecPolicy,
     /// Host paths the self-test must not find.
     pub(crate) hidden: Vec<PathBuf>,
     pub(crate) limits: Limits,
@@ -48,10 +55,30 @@ impl Create {
         to.bytes(self.id.as_bytes()).bytes(self.hostname.as_bytes());
         to.optional_bytes(self.base.as_deref().map(raw));
         to.bytes(raw(&self.upper)).bytes(raw(&self.work));
-        for optional in [&self.inputs, &self.outputs, &self.program] {
+        for optional in [
+            &self.inputs,
+            &self.outputs,
+            &self.program,
+            &self.home,
+            &self.root.tree,
+            &self.root.writable,
+        ] {
             to.optional_bytes(optional.as_deref().map(raw));
         }
-        for list in [&self.extra, &self.hidden] {
+        to.number(self.mounts.len() as u64);
+        for folder in &self.mounts {
+            to.bytes(raw(&folder.source)).bytes(raw(&folder.target));
+            to.byte(u8::from(folder.writable));
+            to.optional_bytes(folder.upper.as_deref().map(raw));
+        }
+        // Serialising plain data to memory does not fail; an empty text is refused by the reader.
+        to.bytes(&serde_json::to_vec(&self.exec).unwrap_or_default());
+        for list in [
+            &self.frozen,
+            &self.root.layers,
+            &self.root.extra,
+            &self.hidden,
+        ] {
             to.number(list.len() as u64);
             for item in list {
                 to.bytes(raw(item));
@@ -64,21 +91,48 @@ impl Create {
         to.optional_number(limits.address_space)
             .optional_number(limits.cpu_seconds);
         to.number(limits.tmp_bytes).number(nanoseconds(limits.wall));
+        for limit in [
+            limits.memory,
+            limits.cpu_milli,
+            limits.disk_bytes,
+            limits.disk_inodes,
+        ] {
+            to.optional_number(limit);
+        }
         to.finish()
     }
 
     pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(message);
-        Ok(Self {
-            id: from.text()?,
-            hostname: from.text()?,
-            base: from.optional_bytes()?.map(path),
-            upper: path(from.bytes()?),
-            work: path(from.bytes()?),
-            inputs: from.optional_bytes()?.map(path),
-            outputs: from.optional_bytes()?.map(path),
-            program: from.optional_bytes()?.map(path),
+        let (id, hostname) = (from.text()?, from.text()?);
+        let base = from.optional_bytes()?.map(path);
+        let (upper, work) = (path(from.bytes()?), path(from.bytes()?));
+        let mut optional = || Ok(from.optional_bytes()?.map(path));
+        let (inputs, outputs, program) = (optional()?, optional()?, optional()?);
+        let (home, tree, writable) = (optional()?, optional()?, optional()?);
+        let mounts = mounts(&mut from)?;
+        let exec = serde_json::from_slice(from.bytes()?).map_err(|_| Malformed)?;
+        let frozen = paths(&mut from)?;
+        let root = RootRecipe {
+            tree,
+            writable,
+            layers: paths(&mut from)?,
             extra: paths(&mut from)?,
+        };
+        Ok(Self {
+            id,
+            hostname,
+            base,
+            frozen,
+            upper,
+            work,
+            inputs,
+            outputs,
+            program,
+            root,
+            home,
+            mounts,
+            exec,
             hidden: paths(&mut from)?,
             limits: Limits {
                 open_files: from.number()?,
@@ -88,9 +142,26 @@ impl Create {
                 cpu_seconds: from.optional_number()?,
                 tmp_bytes: from.number()?,
                 wall: Duration::from_nanos(from.number()?),
+                memory: from.optional_number()?,
+                cpu_milli: from.optional_number()?,
+                disk_bytes: from.optional_number()?,
+                disk_inodes: from.optional_number()?,
             },
         })
     }
+}
+
+fn mounts(from: &mut Reader<'_>) -> Result<Vec<FolderMount>, Malformed> {
+    (0..from.number()?)
+        .map(|_| {
+            Ok(FolderMount {
+                source: path(from.bytes()?),
+                target: path(from.bytes()?),
+                writable: from.byte()? == 1,
+                upper: from.optional_bytes()?.map(path),
+            })
+        })
+        .collect()
 }
 
 fn paths(from: &mut Reader<'_>) -> Result<Vec<PathBuf>, Malformed> {
@@ -327,7 +398,19 @@ pub(crate) mod tests {
             inputs: None,
             outputs: Some(odd(b"/out")),
             program: None,
-            extra: vec![odd(b"/x\xfe")],
+            frozen: vec![odd(b"/f\xfd")],
+            root: RootRecipe {
+                extra: vec![odd(b"/x\xfe")],
+                ..RootRecipe::default()
+            },
+            home: Some(odd(b"/h")),
+            mounts: vec![FolderMount {
+                source: odd(b"/s"),
+                target: odd(b"/t\xff"),
+                writable: true,
+                upper: None,
+            }],
+            exec: ExecPolicy::default(),
             hidden: Vec::new(),
             limits: Limits {
                 cpu_seconds: Some(7),

@@ -4,6 +4,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::exec_policy::ExecPolicy;
+use crate::report::IsolationLevel;
+
 /// An environment to make.
 #[derive(Clone, Debug)]
 pub struct EnvironmentSpec {
@@ -25,6 +28,36 @@ pub struct EnvironmentSpec {
     pub limits: Limits,
     /// Host name inside: 1 to 63 of `a-z 0-9 -`.
     pub hostname: String,
+    /// Which programs may execute.
+    pub exec: ExecPolicy,
+    /// What must be enforced; a host that cannot is refused.
+    pub required: Required,
+    /// Folder of a layer that keeps `/home/agent` beyond the environment's life; absent: memory.
+    pub home: Option<PathBuf>,
+    /// Further folders, such as caches.
+    pub mounts: Vec<FolderMount>,
+}
+
+/// What must be enforced. The default accepts any host that can make environments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Required {
+    /// The least isolation level.
+    pub level: Option<IsolationLevel>,
+    /// Layers that must be in force, by the names of [`IsolationReport`](crate::IsolationReport).
+    pub layers: Vec<String>,
+}
+
+/// A folder of the host shown in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FolderMount {
+    /// The host's folder: never written when `upper` is given or `writable` is not.
+    pub source: PathBuf,
+    /// Where it is shown: an absolute path inside.
+    pub target: PathBuf,
+    /// Whether the environment may write to it.
+    pub writable: bool,
+    /// Receives what is written, as the layer of a workspace does; `source` stays as it is.
+    pub upper: Option<PathBuf>,
 }
 
 impl EnvironmentSpec {
@@ -40,6 +73,10 @@ impl EnvironmentSpec {
             root: RootRecipe::default(),
             limits: Limits::default(),
             hostname: DEFAULT_HOSTNAME.to_owned(),
+            exec: ExecPolicy::default(),
+            required: Required::default(),
+            home: None,
+            mounts: Vec::new(),
         }
     }
 }
@@ -52,6 +89,8 @@ pub const DEFAULT_HOSTNAME: &str = "environment";
 pub struct Workspace {
     /// The tree underneath, never written; many environments may share it. Absent: an empty tree.
     pub base: Option<PathBuf>,
+    /// Frozen layers over the base, lowest first; never written, many environments may share them.
+    pub frozen: Vec<PathBuf>,
     /// The folder that receives everything the environment writes. Made if absent; if it has
     /// content from an earlier environment over the same base, the new one resumes from it.
     ///
@@ -63,12 +102,20 @@ pub struct Workspace {
     pub layer: PathBuf,
 }
 
-/// The root of an environment when it is made from the host's: an allow-list, never the host's `/`.
+/// The root of an environment: an allow-list of the host, or a tree of its own; never the host's `/`.
 ///
-/// `/usr` is shown read-only; `/bin`, `/sbin` and `/lib*` are as on the host; of `/etc` only a fixed
-/// list of public files is copied, and account files are generated.
+/// From the host, `/usr` is shown read-only; `/bin`, `/sbin` and `/lib*` are as on the host; of
+/// `/etc` only a fixed list of public files is copied, and account files are generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RootRecipe {
+    /// An unpacked image or folder that takes the place of the host's `/usr`, `/bin`, `/lib*`,
+    /// `/etc`, `/opt`, `/var` ….
+    pub tree: Option<PathBuf>,
+    /// Layers over the root, lowest first: what set-up commands wrote.
+    pub layers: Vec<PathBuf>,
+    /// A layer that receives what is written to the root: for set-up commands. Absent: the root is
+    /// read-only.
+    pub writable: Option<PathBuf>,
     /// Further folders of the host (toolchains), shown read-only under the same path. A folder that
     /// does not exist is an error, and so is one below a folder that the environment has of its own
     /// (`/tmp`, `/run`, `/dev`, `/proc`, `/sys`, `/etc`, `/work`, `/nightcrew`, `/home/agent`).
@@ -92,6 +139,14 @@ pub struct Limits {
     pub tmp_bytes: u64,
     /// Life of the whole environment; it is killed when this is over.
     pub wall: Duration,
+    /// Memory of the whole environment in bytes, scratch space included; needs a cgroup.
+    pub memory: Option<u64>,
+    /// CPU of the whole environment in thousandths of a core; needs a cgroup.
+    pub cpu_milli: Option<u64>,
+    /// Bytes that workspace and home may add on disk; hard where the host can, else supervised.
+    pub disk_bytes: Option<u64>,
+    /// Files and folders that workspace and home may add.
+    pub disk_inodes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -104,6 +159,10 @@ impl Default for Limits {
             cpu_seconds: None,
             tmp_bytes: 512 << 20,
             wall: Duration::from_hours(1),
+            memory: None,
+            cpu_milli: None,
+            disk_bytes: None,
+            disk_inodes: None,
         }
     }
 }

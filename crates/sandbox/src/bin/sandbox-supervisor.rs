@@ -30,6 +30,7 @@ fn hang(place: &Path) -> Result<(), Box<dyn Error>> {
     let supervisor = Supervisor::start(SupervisorOptions::new(std::env::current_exe()?))?;
     let workspace = Workspace {
         base: None,
+        frozen: Vec::new(),
         layer: place.join("layer"),
     };
     let environment = supervisor.create(&EnvironmentSpec::new("hang", workspace))?;
@@ -49,6 +50,7 @@ fn check(place: &Path) -> Result<(), Box<dyn Error>> {
     sandbox::prepare_base(&base)?;
     let workspace = Workspace {
         base: Some(base.clone()),
+        frozen: Vec::new(),
         layer: place.join("layer"),
     };
     let spec = EnvironmentSpec::new("check", workspace);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::SandboxError;
 use crate::layer;
 use crate::message::Create;
-use crate::spec::EnvironmentSpec;
+use crate::spec::{EnvironmentSpec, RootRecipe};
 
 /// Folders whose content is the environment's own: a folder of the host below them would be covered.
 const OWN_FOLDERS: [&str; 9] = [
@@ -36,7 +36,16 @@ pub(super) fn of(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
         inputs: optional(&spec.inputs),
         outputs: optional(&spec.outputs),
         program: optional(&spec.program),
-        extra: spec.root.extra.iter().map(|path| absolute(path)).collect(),
+        frozen: Vec::new(),
+        root: RootRecipe {
+            tree: optional(&spec.root.tree),
+            layers: spec.root.layers.iter().map(|path| absolute(path)).collect(),
+            writable: optional(&spec.root.writable),
+            extra: spec.root.extra.iter().map(|path| absolute(path)).collect(),
+        },
+        home: optional(&spec.home),
+        mounts: spec.mounts.clone(),
+        exec: spec.exec.clone(),
         hidden: hidden.into_iter().flatten().collect(),
         limits: spec.limits.clone(),
     }

@@ -137,7 +137,12 @@ fn no_new_privileges() -> Seen {
 /// A toolchain of the recipe may lie below the path: then its own folder is all that may be there.
 fn unreachable(path: &'static CStr, request: &Create) -> Seen {
     let shown = Path::new(OsStr::from_bytes(path.to_bytes()));
-    if request.extra.iter().any(|extra| extra.starts_with(shown)) {
+    if request
+        .root
+        .extra
+        .iter()
+        .any(|extra| extra.starts_with(shown))
+    {
         return Ok("only the recipe's folders".to_owned());
     }
     match file::reachable(path) {
@@ -147,7 +152,12 @@ fn unreachable(path: &'static CStr, request: &Create) -> Seen {
 }
 
 fn home_is_own(request: &Create) -> Seen {
-    if request.extra.iter().any(|extra| extra.starts_with("/home")) {
+    if request
+        .root
+        .extra
+        .iter()
+        .any(|extra| extra.starts_with("/home"))
+    {
         return Ok("only its own and the recipe's folders".to_owned());
     }
     let names: Vec<_> = std::fs::read_dir("/home")
@@ -164,7 +174,12 @@ fn home_is_own(request: &Create) -> Seen {
 
 fn host_data(request: &Create) -> Seen {
     for path in &request.hidden {
-        let shown = request.extra.iter().any(|extra| path.starts_with(extra)) || inside(path);
+        let shown = request
+            .root
+            .extra
+            .iter()
+            .any(|extra| path.starts_with(extra))
+            || inside(path);
         let c = c_path(path).map_err(|error| errno(&error))?;
         if !shown && file::reachable(&c).is_ok() {
             return Err(format!("{} is there", path.display()));
@@ -256,7 +271,7 @@ mod tests {
         request.hidden = vec!["/etc/passwd".into()];
         assert!(host_data(&request).is_err());
         // What the recipe shows is no leak.
-        request.extra = vec!["/etc".into()];
+        request.root.extra = vec!["/etc".into()];
         assert!(host_data(&request).is_ok());
     }
 }

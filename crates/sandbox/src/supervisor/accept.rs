@@ -29,7 +29,7 @@ fn make(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) -> Result<(), F
     match process::clone_with(flags).stage("make a user and a pid namespace")? {
         Forked::Child => {
             drop(map_now);
-            init::main(workshop, &request, &template, link, &mapped)
+            init::main(workshop, &request, &template.path, link, &mapped)
         }
         Forked::Parent(pid) => {
             drop(mapped);

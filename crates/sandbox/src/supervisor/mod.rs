@@ -12,17 +12,18 @@ mod accept;
 mod template;
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
+use crate::exec_policy::{ExecMode, ExecPolicy};
 use crate::identity;
 use crate::message::{Create, Failure, Stage};
+use crate::spec::RootRecipe;
 use crate::sys::seccomp::Filter;
 use crate::sys::{creds, file, mount, net, process, socket};
 use crate::wire::Writer;
+use template::Template;
 
 /// First argument that turns this program into a supervisor; the second is the number of its socket.
 pub(crate) const ARGUMENT: &str = "__supervisor";
@@ -39,8 +40,8 @@ pub(crate) struct Workshop {
     pub(crate) process_id: i32,
     /// Bait of the self-test: nothing inside may reach these.
     pub(crate) bait: Bait,
-    /// Assembled roots by recipe.
-    templates: HashMap<Vec<PathBuf>, CString>,
+    /// Assembled roots, by recipe and by what is to be watched in them.
+    templates: HashMap<(RootRecipe, ExecPolicy), Template>,
 }
 
 /// Listening sockets of the host that an environment must not reach.
@@ -183,12 +184,14 @@ fn own_user_namespace() -> Result<(), Failure> {
 
 impl Workshop {
     /// The assembled root for a request, made on first use.
-    pub(crate) fn template(&mut self, request: &Create) -> Result<CString, Failure> {
-        if let Some(ready) = self.templates.get(&request.extra) {
+    pub(crate) fn template(&mut self, request: &Create) -> Result<Template, Failure> {
+        let key = (request.root.clone(), request.exec.clone());
+        if let Some(ready) = self.templates.get(&key) {
             return Ok(ready.clone());
         }
-        let path = template::build(self.templates.len(), &request.extra)?;
-        self.templates.insert(request.extra.clone(), path.clone());
-        Ok(path)
+        let watch = request.exec.mode != ExecMode::Off;
+        let template = template::build(self.templates.len(), &request.root, watch)?;
+        self.templates.insert(key, template.clone());
+        Ok(template)
     }
 }

@@ -8,9 +8,10 @@ mod etc;
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::message::{Failure, Stage};
+use crate::spec::RootRecipe;
 use crate::sys::{c_path, mount};
 
 /// Where templates are mounted: in this mount namespace only, over a folder that no workspace is in.
@@ -49,6 +50,17 @@ const LINKED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
 
+/// An assembled root.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    /// Where it is, in the supervisor's mount namespace.
+    pub(crate) path: CString,
+    /// Mounts of it that hold executable content, each on a superblock that only environments of
+    /// this template see: exec control marks these, so it watches environments and never the host.
+    /// Empty unless the template was built to be watched.
+    pub(crate) watched: Vec<CString>,
+}
+
 /// Prepares the place for templates.
 pub(super) fn make_place() -> Result<(), Failure> {
     let _ = mount::detach(PLACE);
@@ -63,8 +75,9 @@ pub(super) fn make_place() -> Result<(), Failure> {
     mount::set_propagation(PLACE, libc::MS_PRIVATE).stage("make the place private")
 }
 
-/// Assembles template number `number` and returns its path.
-pub(super) fn build(number: usize, extra: &[PathBuf]) -> Result<CString, Failure> {
+/// Assembles template number `number`. `watch` puts every folder of the host behind an overlay, for
+/// a superblock of its own; without it they are plain binds.
+pub(super) fn build(number: usize, recipe: &RootRecipe, watch: bool) -> Result<Template, Failure> {
     let root = Path::new("/sys").join(format!("root{number}"));
     fs::create_dir(&root).stage("make a root folder")?;
     let target = c_path(&root).stage("name the root folder")?;
@@ -86,16 +99,25 @@ pub(super) fn build(number: usize, extra: &[PathBuf]) -> Result<CString, Failure
     }
     etc::fill(&root.join("etc")).stage("fill /etc")?;
     devices(&root)?;
-    bind_folder(Path::new("/usr"), &root)?;
+    let mut show = Show {
+        root: &root,
+        watch,
+        watched: Vec::new(),
+    };
+    show.folder(Path::new("/usr"))?;
     for name in LINKED {
-        link_or_bind(name, &root)?;
+        show.link_or_folder(name)?;
     }
-    for folder in extra {
-        bind_folder(folder, &root)?;
+    for folder in &recipe.extra {
+        show.folder(folder)?;
     }
+    let watched = show.watched;
     mount::set_attributes(&target, READ_ONLY, true).stage("make the root read-only")?;
     mount::set_propagation(&target, libc::MS_PRIVATE).stage("make the root private")?;
-    Ok(target)
+    Ok(Template {
+        path: target,
+        watched,
+    })
 }
 
 fn devices(root: &Path) -> Result<(), Failure> {
@@ -118,30 +140,61 @@ fn devices(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reproduces a link of the host's root, or binds the folder where it is one.
-fn link_or_bind(name: &str, root: &Path) -> Result<(), Failure> {
-    let outside = Path::new("/").join(name);
-    if let Ok(target) = fs::read_link(&outside) {
-        return symlink(target, root.join(name)).stage("link in the root");
-    }
-    if outside.is_dir() {
-        return bind_folder(&outside, root);
-    }
-    Ok(())
+/// Shows folders of the host in a root under assembly.
+struct Show<'a> {
+    root: &'a Path,
+    watch: bool,
+    watched: Vec<CString>,
 }
 
-/// Shows a folder of the host, with all mounted below it, under its own path.
-fn bind_folder(outside: &Path, root: &Path) -> Result<(), Failure> {
-    let stage = format!("bind {}", outside.display());
-    let relative = outside.strip_prefix("/").unwrap_or(outside);
-    let inside = root.join(relative);
-    // A folder inside /usr is there already.
-    if relative.starts_with("usr") && relative != Path::new("usr") {
-        return Ok(());
+impl Show<'_> {
+    /// Reproduces a link of the host's root, or shows the folder where it is one.
+    fn link_or_folder(&mut self, name: &str) -> Result<(), Failure> {
+        let outside = Path::new("/").join(name);
+        if let Ok(target) = fs::read_link(&outside) {
+            return symlink(target, self.root.join(name)).stage("link in the root");
+        }
+        if outside.is_dir() {
+            return self.folder(&outside);
+        }
+        Ok(())
     }
-    fs::create_dir_all(&inside).stage(&stage)?;
-    let from = c_path(outside).stage(&stage)?;
-    let to = c_path(&inside).stage(&stage)?;
-    mount::bind(&from, &to, true).stage(&stage)?;
-    mount::set_attributes(&to, READ_ONLY | libc::MOUNT_ATTR_NODEV, true).stage(&stage)
+
+    /// Shows a folder of the host under its own path.
+    fn folder(&mut self, outside: &Path) -> Result<(), Failure> {
+        let stage = format!("show {}", outside.display());
+        let relative = outside.strip_prefix("/").unwrap_or(outside);
+        let inside = self.root.join(relative);
+        // A folder inside /usr is there already.
+        if relative.starts_with("usr") && relative != Path::new("usr") {
+            return Ok(());
+        }
+        fs::create_dir_all(&inside).stage(&stage)?;
+        let from = c_path(outside).stage(&stage)?;
+        let to = c_path(&inside).stage(&stage)?;
+        if self.watch {
+            // An overlay of one folder needs a second lower one; the root's own empty folder does.
+            let options = format!(
+                "lowerdir={}:{}",
+                escaped(outside),
+                escaped(&self.root.join("mnt"))
+            );
+            let options = CString::new(options).unwrap_or_default();
+            mount::mount(c"root", &to, Some(c"overlay"), mount::PLAIN, Some(&options))
+                .stage(&stage)?;
+            self.watched.push(to.clone());
+        } else {
+            // With all mounted below it.
+            mount::bind(&from, &to, true).stage(&stage)?;
+        }
+        mount::set_attributes(&to, READ_ONLY | libc::MOUNT_ATTR_NODEV, true).stage(&stage)
+    }
+}
+
+/// A path inside overlay options, where commas and colons mean something.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy()
+        .replace('\\', "\\\\")
+        .replace(',', "\\,")
+        .replace(':', "\\:")
 }

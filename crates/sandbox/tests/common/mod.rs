@@ -59,6 +59,7 @@ impl World {
             name,
             Workspace {
                 base: base.map(Path::to_owned),
+                frozen: Vec::new(),
                 layer,
             },
         )

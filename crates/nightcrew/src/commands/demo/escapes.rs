@@ -37,6 +37,7 @@ pub(super) fn attempt(root: &Path) -> Result<Vec<Attempt>, Failure> {
         "escape-attempts",
         Workspace {
             base: None,
+            frozen: Vec::new(),
             layer: layer.clone(),
         },
     );
