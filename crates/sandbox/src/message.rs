@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::exec_policy::ExecPolicy;
+use crate::exec_policy::{ExecMode, ExecPolicy};
 use crate::report::ProbeResult;
 use crate::spec::{FolderMount, Limits, RootRecipe};
 use crate::wire::{Malformed, Reader, Writer};
@@ -35,6 +35,8 @@ pub(crate) struct Create {
     /// Host paths the self-test must not find.
     pub(crate) hidden: Vec<PathBuf>,
     pub(crate) limits: Limits,
+    /// Whether the gate judges what executes. Not part of the message: the supervisor knows.
+    pub(crate) gated: bool,
 }
 
 fn path(bytes: &[u8]) -> PathBuf {
@@ -50,6 +52,16 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 impl Create {
+    /// Whether nothing in writable folders may execute: by policy, or because the policy judges
+    /// content and nothing here can.
+    pub(crate) fn forbids_new_programs(&self) -> bool {
+        match self.exec.mode {
+            ExecMode::Strict => true,
+            ExecMode::AllowList => !self.gated,
+            ExecMode::Off | ExecMode::Observe | ExecMode::DenyList => false,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
         to.bytes(self.id.as_bytes()).bytes(self.hostname.as_bytes());
@@ -147,6 +159,7 @@ impl Create {
                 disk_bytes: from.optional_number()?,
                 disk_inodes: from.optional_number()?,
             },
+            gated: false,
         })
     }
 }
@@ -416,6 +429,7 @@ pub(crate) mod tests {
                 cpu_seconds: Some(7),
                 ..Limits::default()
             },
+            gated: false,
         }
     }
 

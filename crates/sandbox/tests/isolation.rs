@@ -5,7 +5,7 @@ mod common;
 use common::{World, is_root, quiet, run, sh, skip};
 use sandbox::{ExitStatus, IsolationLevel, SANDBOX_UID};
 
-const PROBES: [&str; 17] = [
+const PROBES: [&str; 24] = [
     "own-pid-namespace",
     "uid-mapped",
     "no-capabilities",
@@ -23,6 +23,13 @@ const PROBES: [&str; 17] = [
     "host-loopback-unreachable",
     "host-abstract-socket-unreachable",
     "netlink-refused",
+    "memory-files-refused",
+    "io-uring-refused",
+    "terminal-injection-refused",
+    "raw-network-refused",
+    "terminals-own",
+    "cgroups-unseen",
+    "landlock-enforced",
 ];
 
 #[test]
@@ -58,6 +65,7 @@ fn the_report_names_every_layer_and_every_probe_passed() {
         "no-capabilities",
         "no-new-privs",
         "seccomp",
+        "landlock",
     ] {
         assert!(
             report.layers.iter().any(|name| name == layer),
@@ -172,7 +180,7 @@ fn the_root_shows_nothing_but_the_allow_list() {
     );
     assert_eq!(
         sh(&environment, "ls /dev | tr '\\n' ' '").ok(),
-        "fd full null random shm stderr stdin stdout urandom zero "
+        "fd full null ptmx pts random shm stderr stdin stdout urandom zero "
     );
 }
 

@@ -48,6 +48,7 @@ pub(super) fn of(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
         exec: spec.exec.clone(),
         hidden: hidden.into_iter().flatten().collect(),
         limits: spec.limits.clone(),
+        gated: false,
     }
 }
 

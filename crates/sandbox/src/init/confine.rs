@@ -1,13 +1,46 @@
 //! Giving up everything steps must not have. After this the init is as weak as they are.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
+use std::path::Path;
 
-use crate::message::{Failure, Stage};
+use crate::exec_policy::ExecMode;
+use crate::message::{Create, Failure, Stage};
 use crate::supervisor::Workshop;
-use crate::sys::{creds, process};
+use crate::sys::landlock::{self, Access, Ruleset};
+use crate::sys::{c_path, creds, memory, process};
+
+/// Version of Landlock that covers all that is asked of it here: files, truncation, devices,
+/// abstract sockets and signals.
+const WHOLE_LANDLOCK: u32 = 6;
+
+/// Folders of the root that hold nothing that may execute when writable folders may not.
+const NO_PROGRAMS: [&str; 9] = [
+    "dev",
+    "home",
+    "mnt",
+    "nightcrew",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    "work",
+];
+
+/// What came to be in force.
+#[derive(Default)]
+pub(super) struct Confined {
+    pub(super) layers: Vec<String>,
+    pub(super) weaker: Vec<String>,
+    /// Version of Landlock in force; 0 when none.
+    pub(super) landlock: u32,
+    /// Whether memory can no longer become executable.
+    pub(super) no_new_code: bool,
+}
 
 /// Drops privileges for good, in the order in which each still permits the next.
-pub(super) fn confine(workshop: &Workshop) -> Result<(), Failure> {
+pub(super) fn confine(workshop: &Workshop, request: &Create) -> Result<Confined, Failure> {
+    let mut confined = Confined::default();
     creds::drop_capabilities().stage("drop capabilities")?;
     creds::forbid_new_privileges().stage("forbid new privileges")?;
     creds::forbid_inspection().stage("close the init to inspection")?;
@@ -19,5 +52,100 @@ pub(super) fn confine(workshop: &Workshop) -> Result<(), Failure> {
             errno: libc::ESRCH,
         });
     }
-    workshop.filter.apply().stage("filter system calls")
+    files(request, &mut confined)?;
+    new_code(request, &mut confined);
+    workshop.filter.apply().stage("filter system calls")?;
+    let always = ["rlimits", "no-capabilities", "no-new-privs", "seccomp"];
+    confined.layers.extend(always.map(str::to_owned));
+    Ok(confined)
+}
+
+/// The second wall around files: what the mounts say, said again to Landlock, and that nothing in
+/// /proc is written.
+fn files(request: &Create, confined: &mut Confined) -> Result<(), Failure> {
+    let version = landlock::version();
+    if version == 0 {
+        let weaker = "Landlock is absent: files are kept apart by mounts alone";
+        confined.weaker.push(weaker.to_owned());
+        return Ok(());
+    }
+    if version < WHOLE_LANDLOCK {
+        confined.weaker.push(format!(
+            "Landlock is of version {version}, below {WHOLE_LANDLOCK}: it covers files only in part, and neither signals nor abstract sockets"
+        ));
+    }
+    let stage = "rule over files";
+    let rules = Ruleset::new(version).stage(stage)?;
+    let permit = |path: &CStr, access: Access| rules.permit(path, access).stage(stage);
+    let root = if request.root.writable.is_some() {
+        Access::READ.and(Access::EXECUTE).and(Access::CHANGE)
+    } else if request.exec.mode == ExecMode::Strict {
+        for program in programs(request).stage(stage)? {
+            permit(&program, Access::EXECUTE)?;
+        }
+        Access::READ
+    } else {
+        Access::READ.and(Access::EXECUTE)
+    };
+    permit(c"/", root)?;
+    permit(c"/dev", Access::DEVICES)?;
+    for folder in writable(request).stage(stage)? {
+        permit(&folder, Access::CHANGE)?;
+    }
+    rules.enforce().stage(stage)?;
+    confined.landlock = version;
+    confined.layers.push("landlock".to_owned());
+    Ok(())
+}
+
+/// Folders that environments write to.
+pub(super) fn writable(request: &Create) -> std::io::Result<Vec<CString>> {
+    let always = [
+        c"/work",
+        c"/home/agent",
+        c"/tmp",
+        c"/run",
+        c"/dev/shm",
+        c"/nightcrew/out",
+    ];
+    let mounts = request.mounts.iter().filter(|mount| mount.writable);
+    always
+        .into_iter()
+        .map(|folder| Ok(folder.to_owned()))
+        .chain(mounts.map(|mount| c_path(&mount.target)))
+        .collect()
+}
+
+/// Folders that programs may be executed from when writable ones are none of them.
+fn programs(request: &Create) -> std::io::Result<Vec<CString>> {
+    let mut programs = vec![c"/nightcrew/bin".to_owned()];
+    for entry in std::fs::read_dir("/")? {
+        let name = entry?.file_name();
+        if NO_PROGRAMS.iter().all(|without| name != *without) {
+            programs.push(c_path(&Path::new("/").join(name))?);
+        }
+    }
+    for folder in &request.root.extra {
+        programs.push(c_path(folder)?);
+    }
+    for mount in request.mounts.iter().filter(|mount| !mount.writable) {
+        programs.push(c_path(&mount.target)?);
+    }
+    Ok(programs)
+}
+
+/// W^X, where the policy asks for it.
+fn new_code(request: &Create, confined: &mut Confined) {
+    if request.exec.mode != ExecMode::Strict {
+        return;
+    }
+    match memory::forbid_new_code() {
+        Ok(()) => {
+            confined.no_new_code = true;
+            confined.layers.push("wx".to_owned());
+        }
+        Err(error) => confined.weaker.push(format!(
+            "memory can become executable after it was writable: {error}; Linux 6.3 or later forbids it"
+        )),
+    }
 }

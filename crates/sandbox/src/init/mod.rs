@@ -56,17 +56,17 @@ fn become_init(
     mapped: &OwnedFd,
 ) -> Result<Option<serve::Serve>, Failure> {
     let started = std::time::Instant::now();
-    let mut layers = setup::build(request, template, mapped)?;
+    let mut layers = setup::build(request, template, mapped, &workshop.shares)?;
     let pidfd = process::own_pidfd().stage("name the init")?;
-    confine::confine(workshop)?;
-    layers.extend(["rlimits", "no-capabilities", "no-new-privs", "seccomp"].map(str::to_owned));
-    let self_test = selftest::run(workshop, request);
+    let confined = confine::confine(workshop, request)?;
+    let self_test = selftest::run(workshop, request, &confined);
+    layers.extend(confined.layers);
     let passed = self_test.iter().all(|probe| probe.passed);
     let children = process::child_signals().stage("watch children")?;
     let reply = Reply::Ready {
         layers,
         self_test,
-        weaker: Vec::new(),
+        weaker: confined.weaker,
     };
     socket::send(link.as_fd(), &reply.encode(), &[pidfd.as_fd()]).stage("report")?;
     drop(pidfd);

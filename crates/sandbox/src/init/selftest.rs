@@ -1,11 +1,14 @@
 //! The proof: every promise of isolation tried with the credentials steps have, by system calls
 //! only, before the first step.
 
+mod layers;
+
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::confine::Confined;
 use crate::message::Create;
 use crate::report::ProbeResult;
 use crate::supervisor::Workshop;
@@ -15,7 +18,7 @@ use crate::sys::{c_path, creds, file, mount, net, process};
 type Seen = Result<String, String>;
 
 /// Runs every probe. Names are stable: reports, tests and documentation use them.
-pub(super) fn run(workshop: &Workshop, request: &Create) -> Vec<ProbeResult> {
+pub(super) fn run(workshop: &Workshop, request: &Create, confined: &Confined) -> Vec<ProbeResult> {
     let probes: [(&str, Seen); 17] = [
         ("own-pid-namespace", own_pid_namespace()),
         ("uid-mapped", uid_mapped()),
@@ -58,6 +61,7 @@ pub(super) fn run(workshop: &Workshop, request: &Create) -> Vec<ProbeResult> {
     ];
     probes
         .into_iter()
+        .chain(layers::probes(request, confined))
         .map(|(name, seen)| ProbeResult {
             name: name.to_owned(),
             passed: seen.is_ok(),
@@ -75,6 +79,7 @@ fn errno(error: &io::Error) -> String {
         Some(libc::ESRCH) => "ESRCH".to_owned(),
         Some(libc::EROFS) => "EROFS".to_owned(),
         Some(libc::ENOSYS) => "ENOSYS".to_owned(),
+        Some(libc::ENOEXEC) => "ENOEXEC".to_owned(),
         Some(libc::ENETUNREACH) => "ENETUNREACH".to_owned(),
         Some(libc::ECONNREFUSED) => "ECONNREFUSED".to_owned(),
         Some(libc::EAFNOSUPPORT) => "EAFNOSUPPORT".to_owned(),

@@ -6,25 +6,36 @@ use std::path::Path;
 
 use crate::message::{Create, Failure, OVERLAY_STAGE, Stage};
 use crate::spec::DEFAULT_HOSTNAME;
+use crate::supervisor::Shares;
 use crate::sys::{c_path, creds, file, mount, net, process};
 
 /// Namespaces the init makes itself; user and pid it was born into.
-const NAMESPACES: i32 = libc::CLONE_NEWNS
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+const NAMESPACES: i32 =
+    libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
-/// Files of /proc hidden behind an empty one. The kernel refuses them to an environment's user in
-/// any case; this keeps them out of sight too.
+/// Files of /proc hidden behind an empty one: what container engines hide. The kernel refuses most
+/// of them to an environment's user in any case; this keeps them out of sight too.
 const MASKED: &[&CStr] = &[
+    c"proc/interrupts",
     c"proc/kcore",
     c"proc/keys",
     c"proc/key-users",
+    c"proc/kmsg",
+    c"proc/latency_stats",
+    c"proc/sched_debug",
     c"proc/sysrq-trigger",
     c"proc/timer_list",
-    c"proc/kmsg",
+    c"proc/timer_stats",
 ];
+
+/// Folders of /proc hidden behind an empty one.
+const EMPTIED: &[&CStr] = &[c"proc/acpi", c"proc/asound", c"proc/scsi"];
+
+/// Folders of /proc that speak for the machine.
+const MACHINE: &[&CStr] = &[c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys"];
+
+/// Most pseudo terminals of one environment.
+const TERMINALS: u32 = 64;
 
 const HIDDEN: u64 = libc::MOUNT_ATTR_RDONLY
     | libc::MOUNT_ATTR_NOSUID
@@ -49,21 +60,29 @@ pub(super) fn build(
     request: &Create,
     template: &CStr,
     mapped: &OwnedFd,
+    shares: &Shares,
 ) -> Result<Vec<String>, Failure> {
     // When the host is out of memory, environments go before the server. Kernels may refuse.
     let _ = file::write_once(c"/proc/self/oom_score_adj", b"500");
     process::unshare(NAMESPACES).stage("make namespaces")?;
     let sources = Sources::open(request)?;
     wait_for_map(mapped)?;
+    // The supervisor has put this process into its cgroups by now: they become the root of what can
+    // be seen of them inside.
+    process::unshare(libc::CLONE_NEWCGROUP).stage("make a cgroup namespace")?;
     creds::become_inner_root().stage("become the environment's user")?;
     creds::new_keyring();
     // A tree inherited from another user's namespace is locked as a whole; a bind of it is ours.
     mount::bind(template, template, true).stage("bind the root")?;
     file::enter(template).stage("enter the root")?;
     scratch(request.limits.tmp_bytes)?;
-    process_files()?;
+    process_files(shares)?;
+    terminals()?;
     let overlay = workspace(&sources)?;
     exchange(&sources)?;
+    if request.forbids_new_programs() {
+        without_execution(request)?;
+    }
     host_name(&request.hostname)?;
     net::bring_up_loopback().stage("bring up loopback")?;
     mount::pivot_here().stage("leave the host's root")?;
@@ -140,20 +159,83 @@ fn scratch(bytes: u64) -> Result<(), Failure> {
 }
 
 /// /proc of the environment's own processes, read-only where it speaks for the kernel.
-fn process_files() -> Result<(), Failure> {
+fn process_files(shares: &Shares) -> Result<(), Failure> {
     let flags = mount::PLAIN | libc::MS_NOEXEC;
     mount::mount(c"proc", c"proc", Some(c"proc"), flags, None).stage("mount /proc")?;
     // No user namespace below this one, so nobody inside regains capabilities.
     file::write_once(c"proc/sys/user/max_user_namespaces", b"0").stage("forbid user namespaces")?;
-    for path in MASKED {
-        match mount::bind(c"mnt/empty", path, false) {
-            // Not on every kernel.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            result => result.stage("mask a file of /proc")?,
+    for (path, share) in shares.files() {
+        // Not on every kernel, and not all of them an environment's user may set.
+        let _ = file::write_once(path, share.to_string().as_bytes());
+    }
+    for (hidden, by) in MASKED
+        .iter()
+        .map(|path| (path, c"mnt/empty"))
+        .chain(EMPTIED.iter().map(|path| (path, c"sys")))
+    {
+        optional(mount::bind(by, hidden, false)).stage("mask a part of /proc")?;
+    }
+    for path in MACHINE {
+        if optional(mount::bind(path, path, false)).stage("bind a part of /proc")? {
+            mount::set_attributes(path, HIDDEN, false).stage("make a part of /proc read-only")?;
         }
     }
-    mount::bind(c"proc/sys", c"proc/sys", false).stage("bind /proc/sys")?;
-    mount::set_attributes(c"proc/sys", HIDDEN, false).stage("make /proc/sys read-only")
+    Ok(())
+}
+
+/// Whether something that is not on every kernel was there.
+fn optional(result: std::io::Result<()>) -> std::io::Result<bool> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+/// Pseudo terminals of the environment's own, of which the host's are no part.
+fn terminals() -> Result<(), Failure> {
+    let options = format!("newinstance,ptmxmode=0666,mode=620,max={TERMINALS}");
+    let options = CString::new(options).unwrap_or_default();
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    mount::mount(
+        c"devpts",
+        c"dev/pts",
+        Some(c"devpts"),
+        flags,
+        Some(&options),
+    )
+    .stage("mount /dev/pts")
+}
+
+/// Where files can be written, none can be executed.
+fn without_execution(request: &Create) -> Result<(), Failure> {
+    let stage = "forbid execution in writable folders";
+    let always = [
+        c"work",
+        c"home/agent",
+        c"tmp",
+        c"run",
+        c"dev/shm",
+        c"nightcrew/in",
+        c"nightcrew/out",
+    ];
+    let mounts = request.mounts.iter().filter(|mount| mount.writable);
+    let mounts = mounts.map(|mount| {
+        let inside = mount.target.strip_prefix("/").unwrap_or(&mount.target);
+        c_path(inside)
+    });
+    for folder in always
+        .into_iter()
+        .map(|folder| Ok(folder.to_owned()))
+        .chain(mounts)
+    {
+        let folder = folder.stage(stage)?;
+        match mount::set_attributes(&folder, libc::MOUNT_ATTR_NOEXEC, true) {
+            // A folder of the read-only root: nothing was mounted there this time.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            result => result.stage(stage)?,
+        }
+    }
+    Ok(())
 }
 
 /// The workspace; whether it is an overlay.

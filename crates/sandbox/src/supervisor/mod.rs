@@ -9,6 +9,7 @@
 //! that to mean the thread that happened to start it.)
 
 mod accept;
+mod shares;
 mod template;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::spec::RootRecipe;
 use crate::sys::seccomp::Filter;
 use crate::sys::{creds, file, mount, net, process, socket};
 use crate::wire::Writer;
+pub(crate) use shares::Shares;
 use template::Template;
 
 /// First argument that turns this program into a supervisor; the second is the number of its socket.
@@ -38,6 +40,8 @@ pub(crate) struct Workshop {
     pub(crate) alive: OwnedFd,
     /// This process, as the host numbers it.
     pub(crate) process_id: i32,
+    /// How much one environment may take of what the host counts per user.
+    pub(crate) shares: Shares,
     /// Bait of the self-test: nothing inside may reach these.
     pub(crate) bait: Bait,
     /// Assembled roots, by recipe and by what is to be watched in them.
@@ -158,6 +162,7 @@ fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
         identity,
         alive,
         process_id,
+        shares: Shares::of_host(),
         bait: Bait {
             port: tcp.as_ref().map(|(_, port)| *port),
             _unix: net::listen_abstract(&name).stage("listen on an abstract socket")?,

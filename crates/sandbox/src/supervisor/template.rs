@@ -20,6 +20,7 @@ const PLACE: &CStr = c"/sys";
 /// Folders that environments mount something on, with their modes.
 const FOLDERS: &[(&str, u32)] = &[
     ("dev", 0o755),
+    ("dev/pts", 0o755),
     ("dev/shm", 0o755),
     ("etc", 0o755),
     ("home", 0o755),
@@ -134,6 +135,7 @@ fn devices(root: &Path) -> Result<(), Failure> {
         ("stdin", "/proc/self/fd/0"),
         ("stdout", "/proc/self/fd/1"),
         ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
     ] {
         symlink(target, folder.join(name)).stage("link in /dev")?;
     }

@@ -128,6 +128,19 @@ pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Removes a file.
+pub(crate) fn remove(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check(i64::from(unsafe { libc::unlink(path.as_ptr()) })).map(drop)
+}
+
+/// Makes an empty file that its owner may execute, if a mount permits that.
+pub(crate) fn make_program(path: &CStr) -> io::Result<()> {
+    let file = open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)?;
+    // SAFETY: takes no pointers.
+    check(i64::from(unsafe { libc::fchmod(file.as_raw_fd(), 0o755) })).map(drop)
+}
+
 /// Whether a path can be looked up, and the errno when not.
 pub(crate) fn reachable(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is NUL-terminated.

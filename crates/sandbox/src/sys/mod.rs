@@ -2,6 +2,8 @@
 
 pub(crate) mod creds;
 pub(crate) mod file;
+pub(crate) mod landlock;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod process;
