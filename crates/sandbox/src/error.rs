@@ -56,6 +56,14 @@ pub enum SandboxError {
         /// What it saw.
         detail: String,
     },
+    /// The environment would be weaker than the spec requires. Nothing ran in it.
+    #[error("environment `{id}` is weaker than required: {}", missing.join("; "))]
+    Weaker {
+        /// The environment.
+        id: String,
+        /// What is missing, one sentence each, with the cure.
+        missing: Vec<String>,
+    },
     /// A step is still running; only one runs at a time.
     #[error("environment `{id}` is busy with a step")]
     Busy {

@@ -8,6 +8,7 @@
 //! The program that uses this crate must begin its `main` with
 //! [`supervisor::run_if_requested`].
 
+mod cgroup;
 mod client;
 mod error;
 mod escape;
@@ -27,6 +28,7 @@ pub mod supervisor;
 mod sys;
 mod wire;
 
+pub use cgroup::Usage;
 pub use client::{Environment, Running, Supervisor, SupervisorOptions};
 pub use error::SandboxError;
 pub use escape::{EscapeAttempt, escape_attempts};

@@ -215,6 +215,8 @@ pub(crate) enum Reply {
         layers: Vec<String>,
         self_test: Vec<ProbeResult>,
         weaker: Vec<String>,
+        /// Where the client finds its cgroups.
+        cgroups: Vec<String>,
     },
     /// Set-up refused.
     Failed(Failure),
@@ -244,9 +246,10 @@ impl Reply {
                 layers,
                 self_test,
                 weaker,
+                cgroups,
             } => {
                 to.byte(0);
-                for list in [layers, weaker] {
+                for list in [layers, weaker, cgroups] {
                     to.number(list.len() as u64);
                     for item in list {
                         to.bytes(item.as_bytes());
@@ -282,6 +285,7 @@ impl Reply {
             0 => {
                 let layers = texts(&mut from)?;
                 let weaker = texts(&mut from)?;
+                let cgroups = texts(&mut from)?;
                 let self_test = (0..from.number()?)
                     .map(|_| {
                         Ok(ProbeResult {
@@ -295,6 +299,7 @@ impl Reply {
                     layers,
                     self_test,
                     weaker,
+                    cgroups,
                 })
             }
             1 => Ok(Self::Failed(Failure {

@@ -200,6 +200,9 @@ pub struct Exit {
     pub system: Duration,
     /// Largest resident memory of a single process, in KiB.
     pub max_rss_kib: u64,
+    /// Whether a process of it was killed because the environment's memory limit was reached:
+    /// then the status tells of a consequence. Never set where no cgroup limits memory.
+    pub out_of_memory: bool,
 }
 
 /// How a step ended.

@@ -6,7 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::requirement;
 use super::running::Running;
+use crate::cgroup::{Ability, Handle, Usage};
 use crate::error::SandboxError;
 use crate::message::{Exec, Order};
 use crate::report::IsolationReport;
@@ -38,6 +40,7 @@ pub(super) struct Link {
     pub(super) id: String,
     pub(super) socket: OwnedFd,
     pidfd: OwnedFd,
+    pub(super) cgroups: Handle,
     pub(super) state: Mutex<State>,
 }
 
@@ -54,6 +57,7 @@ impl Environment {
         id: String,
         socket: OwnedFd,
         pidfd: OwnedFd,
+        cgroups: Handle,
         report: IsolationReport,
     ) -> Self {
         Self {
@@ -61,6 +65,7 @@ impl Environment {
                 id,
                 socket,
                 pidfd,
+                cgroups,
                 state: Mutex::default(),
             }),
             report,
@@ -133,6 +138,42 @@ impl Environment {
         Ok(Running::new(Arc::clone(&self.link), state.step))
     }
 
+    /// Halts every process of the environment where it is, and returns when all have halted. Until
+    /// [`thaw`](Self::thaw) its time runs on, and a step that is started waits. It can be destroyed.
+    ///
+    /// # Errors
+    /// [`SandboxError::Weaker`] where no cgroup can do that; [`SandboxError::Talk`] when processes
+    /// do not come to a halt within ten seconds.
+    pub fn freeze(&self) -> Result<(), SandboxError> {
+        self.halt(true)
+    }
+
+    /// Lets processes go on after [`freeze`](Self::freeze).
+    ///
+    /// # Errors
+    /// As for [`freeze`](Self::freeze).
+    pub fn thaw(&self) -> Result<(), SandboxError> {
+        self.halt(false)
+    }
+
+    fn halt(&self, freeze: bool) -> Result<(), SandboxError> {
+        let id = || self.link.id.clone();
+        match self.link.cgroups.freeze(freeze) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SandboxError::Weaker {
+                id: id(),
+                missing: vec![requirement::layer(Ability::Freeze.layer())],
+            }),
+            Err(source) => Err(SandboxError::Talk { id: id(), source }),
+        }
+    }
+
+    /// What the environment used so far, as its cgroups count it. Costs a few reads.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.link.cgroups.usage()
+    }
+
     /// Kills everything in the environment and returns when nothing of it is left. The layer stays.
     ///
     /// # Errors
@@ -157,6 +198,9 @@ impl Link {
             source,
         };
         if process::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL).map_err(talk)? {
+            // Death of its init kills them all as well, but one after the other.
+            self.cgroups.kill();
+            self.cgroups.let_die();
             while let [false] = process::poll([self.pidfd.as_fd()], None).map_err(talk)? {}
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod environment;
 mod request;
+mod requirement;
 mod running;
 
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 pub use environment::Environment;
 pub use running::Running;
 
+use crate::cgroup::Handle;
 use crate::error::SandboxError;
 use crate::layer;
 use crate::message::{Create, Failure, OVERLAY_STAGE, Reply};
@@ -142,8 +144,20 @@ impl Supervisor {
     /// # Errors
     /// [`SandboxError::InvalidSpec`] and [`SandboxError::Path`] for what the caller gave,
     /// [`SandboxError::Setup`] for what the kernel refused, [`SandboxError::SelfTest`] when
-    /// isolation did not hold, [`SandboxError::SupervisorGone`].
+    /// isolation did not hold, [`SandboxError::Weaker`] when it falls short of what the spec
+    /// requires, [`SandboxError::SupervisorGone`].
     pub fn create(&self, spec: &EnvironmentSpec) -> Result<Environment, SandboxError> {
+        let environment = self.make(spec)?;
+        let missing = requirement::missing(&spec.required, environment.report());
+        if missing.is_empty() {
+            return Ok(environment);
+        }
+        let id = spec.id.clone();
+        environment.destroy()?;
+        Err(SandboxError::Weaker { id, missing })
+    }
+
+    fn make(&self, spec: &EnvironmentSpec) -> Result<Environment, SandboxError> {
         request::check(spec)?;
         let folders = layer::prepare(&spec.workspace.layer)?;
         if let Some(outputs) = &spec.outputs {
@@ -204,6 +218,7 @@ impl Supervisor {
                 layers,
                 self_test,
                 weaker,
+                cgroups,
             } => {
                 let failed = self_test.iter().find(|probe| !probe.passed).cloned();
                 let pidfd = fds.into_iter().next().ok_or_else(nonsense)?;
@@ -214,7 +229,8 @@ impl Supervisor {
                     weaker,
                 };
                 // Dropping it kills the environment.
-                let environment = Environment::new(id.clone(), ours, pidfd, report);
+                let environment =
+                    Environment::new(id.clone(), ours, pidfd, Handle::new(&cgroups), report);
                 match failed {
                     None => Ok(environment),
                     Some(probe) => Err(SandboxError::SelfTest {

@@ -16,12 +16,15 @@ pub struct Running {
     link: Arc<Link>,
     step: u64,
     started: Instant,
+    /// How often memory had run out before.
+    out_of_memory: u64,
     exit: Mutex<Option<Exit>>,
 }
 
 impl Running {
     pub(super) fn new(link: Arc<Link>, step: u64) -> Self {
         Self {
+            out_of_memory: link.cgroups.out_of_memory().unwrap_or(0),
             link,
             step,
             started: Instant::now(),
@@ -63,7 +66,12 @@ impl Running {
             if let Ok(Reply::Exited(exited)) = Reply::decode(&buffer[..length])
                 && exited.step == self.step
             {
-                return Ok(understood(&exited));
+                let out_of_memory = self
+                    .link
+                    .cgroups
+                    .out_of_memory()
+                    .is_some_and(|count| count > self.out_of_memory);
+                return Ok(understood(&exited, out_of_memory));
             }
         }
     }
@@ -75,6 +83,7 @@ impl Running {
             user: Duration::ZERO,
             system: Duration::ZERO,
             max_rss_kib: 0,
+            out_of_memory: false,
         }
     }
 
@@ -105,7 +114,7 @@ impl Drop for Running {
     }
 }
 
-fn understood(exited: &Exited) -> Exit {
+fn understood(exited: &Exited, out_of_memory: bool) -> Exit {
     let status = match exited.kind {
         0 => ExitStatus::Code(exited.value),
         1 => ExitStatus::Signal(exited.value),
@@ -117,5 +126,6 @@ fn understood(exited: &Exited) -> Exit {
         user: exited.user,
         system: exited.system,
         max_rss_kib: exited.max_rss_kib,
+        out_of_memory,
     }
 }

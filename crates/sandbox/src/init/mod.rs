@@ -9,11 +9,13 @@ mod selftest;
 mod serve;
 mod setup;
 mod step;
+mod victim;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::cgroup::Joined;
 use crate::message::{Create, Failure, Reply, Stage};
 use crate::supervisor::Workshop;
 use crate::sys::{file, process, socket};
@@ -26,19 +28,27 @@ pub(crate) fn main(
     workshop: &Workshop,
     request: &Create,
     template: &CStr,
+    joined: &Joined,
     link: &OwnedFd,
     mapped: &OwnedFd,
 ) -> ! {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        run(workshop, request, template, link, mapped);
+        run(workshop, request, template, joined, link, mapped);
     }));
     // Leave without destructors: they would act on things that belong to the supervisor.
     process::exit_now(i32::from(outcome.is_err()))
 }
 
-fn run(workshop: &Workshop, request: &Create, template: &CStr, link: &OwnedFd, mapped: &OwnedFd) {
+fn run(
+    workshop: &Workshop,
+    request: &Create,
+    template: &CStr,
+    joined: &Joined,
+    link: &OwnedFd,
+    mapped: &OwnedFd,
+) {
     process::set_name(&short_name(&request.id));
-    match become_init(workshop, request, template, link, mapped) {
+    match become_init(workshop, request, template, joined, link, mapped) {
         Err(failure) => {
             let _ = socket::send(link.as_fd(), &Reply::Failed(failure).encode(), &[]);
         }
@@ -52,21 +62,27 @@ fn become_init(
     workshop: &Workshop,
     request: &Create,
     template: &CStr,
+    joined: &Joined,
     link: &OwnedFd,
     mapped: &OwnedFd,
 ) -> Result<Option<serve::Serve>, Failure> {
     let started = std::time::Instant::now();
     let mut layers = setup::build(request, template, mapped, &workshop.shares)?;
     let pidfd = process::own_pidfd().stage("name the init")?;
+    let victim = victim::Victim::open()?;
     let confined = confine::confine(workshop, request)?;
     let self_test = selftest::run(workshop, request, &confined);
     layers.extend(confined.layers);
+    layers.extend_from_slice(&joined.layers);
+    let mut weaker = confined.weaker;
+    weaker.extend_from_slice(&joined.weaker);
     let passed = self_test.iter().all(|probe| probe.passed);
     let children = process::child_signals().stage("watch children")?;
     let reply = Reply::Ready {
         layers,
         self_test,
-        weaker: confined.weaker,
+        weaker,
+        cgroups: joined.places.clone(),
     };
     socket::send(link.as_fd(), &reply.encode(), &[pidfd.as_fd()]).stage("report")?;
     drop(pidfd);
@@ -77,24 +93,29 @@ fn become_init(
     let link = file::move_above(link.try_clone().stage("keep the link")?, FIRST_FREE_FD)
         .stage("keep the link")?;
     let children = file::move_above(children, FIRST_FREE_FD).stage("keep the signals")?;
-    close_all_but(&link, &children)?;
+    let victim = victim.move_above(FIRST_FREE_FD)?;
+    close_all_but([link.as_raw_fd(), children.as_raw_fd(), victim.as_raw_fd()])?;
     Ok(Some(serve::Serve::new(
         link,
         children,
+        victim,
         &request.limits,
         started,
     )))
 }
 
-fn close_all_but(link: &OwnedFd, children: &OwnedFd) -> Result<(), Failure> {
-    use std::os::fd::{AsRawFd, IntoRawFd};
-    let mut kept = [link.as_raw_fd(), children.as_raw_fd()];
+fn close_all_but<const N: usize>(mut kept: [i32; N]) -> Result<(), Failure> {
+    use std::os::fd::IntoRawFd;
+    let stage = "close descriptors";
     kept.sort_unstable();
-    file::close_between(0, kept[0] - 1).stage("close descriptors")?;
-    if kept[1] > kept[0] + 1 {
-        file::close_between(kept[0] + 1, kept[1] - 1).stage("close descriptors")?;
+    let mut first = 0;
+    for fd in kept {
+        if first < fd {
+            file::close_between(first, fd - 1).stage(stage)?;
+        }
+        first = fd + 1;
     }
-    file::close_between(kept[1] + 1, i32::MAX).stage("close descriptors")?;
+    file::close_between(first, i32::MAX).stage(stage)?;
     // Occupy the standard numbers, so that no descriptor of a step arrives under one of them.
     for _ in 0..3 {
         let null = file::open(c"/dev/null", libc::O_RDWR).stage("open /dev/null")?;

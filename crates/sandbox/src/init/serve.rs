@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::step;
+use super::victim::Victim;
 use crate::message::{Exec, Exited, Order, Reply};
 use crate::spec::Limits;
 use crate::sys::process::{self, Reaped, Waited};
@@ -14,6 +15,7 @@ use crate::sys::socket;
 pub(super) struct Serve {
     link: OwnedFd,
     children: OwnedFd,
+    victim: Victim,
     limits: Limits,
     deadline: Option<Instant>,
     running: Option<Running>,
@@ -27,10 +29,17 @@ struct Running {
 }
 
 impl Serve {
-    pub(super) fn new(link: OwnedFd, children: OwnedFd, limits: &Limits, started: Instant) -> Self {
+    pub(super) fn new(
+        link: OwnedFd,
+        children: OwnedFd,
+        victim: Victim,
+        limits: &Limits,
+        started: Instant,
+    ) -> Self {
         Self {
             link,
             children,
+            victim,
             limits: limits.clone(),
             deadline: started.checked_add(limits.wall),
             running: None,
@@ -122,7 +131,7 @@ impl Serve {
             max_rss_kib: 0,
         };
         let timeout = exec.timeout;
-        match step::spawn(exec, fds, &self.limits) {
+        match self.victim.first(|| step::spawn(exec, fds, &self.limits)) {
             Ok(pid) => {
                 let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
                 self.running = Some(Running {

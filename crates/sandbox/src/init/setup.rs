@@ -62,8 +62,6 @@ pub(super) fn build(
     mapped: &OwnedFd,
     shares: &Shares,
 ) -> Result<Vec<String>, Failure> {
-    // When the host is out of memory, environments go before the server. Kernels may refuse.
-    let _ = file::write_once(c"/proc/self/oom_score_adj", b"500");
     process::unshare(NAMESPACES).stage("make namespaces")?;
     let sources = Sources::open(request)?;
     wait_for_map(mapped)?;
@@ -101,8 +99,9 @@ impl Sources {
         let optional = |path: Option<&Path>, flags| path.map(|path| open(path, flags)).transpose();
         Ok(Self {
             base: optional(request.base.as_deref(), libc::O_DIRECTORY)?,
-            upper: open(&request.upper, libc::O_DIRECTORY)?,
-            work: open(&request.work, libc::O_DIRECTORY)?,
+            // Made by Nightcrew under these very names: never links.
+            upper: open(&request.upper, libc::O_DIRECTORY | libc::O_NOFOLLOW)?,
+            work: open(&request.work, libc::O_DIRECTORY | libc::O_NOFOLLOW)?,
             inputs: optional(request.inputs.as_deref(), libc::O_DIRECTORY)?,
             outputs: optional(request.outputs.as_deref(), libc::O_DIRECTORY)?,
             program: optional(request.program.as_deref(), 0)?,

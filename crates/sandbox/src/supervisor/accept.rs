@@ -1,9 +1,11 @@
 //! Making one environment: clone its init, map its user, let it go.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::Workshop;
+use crate::cgroup::Joined;
 use crate::init;
 use crate::message::{Create, Failure, Reply, Stage};
 use crate::sys::process::{self, Forked};
@@ -23,25 +25,56 @@ fn make(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) -> Result<(), F
         errno: libc::EBADMSG,
     })?;
     let template = workshop.template(&request)?;
+    let joined = workshop.groups.make(&request.limits)?;
+    let result = start(workshop, &request, &template.path, &joined, link);
+    if result.is_err() {
+        workshop.groups.discard(&joined);
+    }
+    result
+}
+
+/// Clones the init and gives it what only this process can give: its user and its cgroups.
+fn start(
+    workshop: &mut Workshop,
+    request: &Create,
+    template: &CStr,
+    joined: &Joined,
+    link: &OwnedFd,
+) -> Result<(), Failure> {
     let (mapped, map_now) = file::pipe().stage("make a pipe")?;
-    // Only what needs this process; the init makes its other namespaces itself, in parallel.
-    let flags = (libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64;
-    match process::clone_with(flags).stage("make a user and a pid namespace")? {
+    let (cloned, cradled) = clone(workshop, joined).stage("make a user and a pid namespace")?;
+    match cloned {
         Forked::Child => {
             drop(map_now);
-            init::main(workshop, &request, &template.path, link, &mapped)
+            init::main(workshop, request, template, joined, link, &mapped)
         }
         Forked::Parent(pid) => {
             drop(mapped);
-            let result = map_user(workshop, pid);
+            let result =
+                map_user(workshop, pid).and_then(|()| workshop.groups.adopt(joined, pid, cradled));
             if result.is_err() {
                 let _ = process::kill(pid, libc::SIGKILL);
+                let _: Option<process::Waited> = process::wait_for(pid).ok();
             }
             // Closing the pipe is the signal; without a map the init cannot become user 0.
             drop(map_now);
             result
         }
     }
+}
+
+/// Clones right into the environment's cgroup where that is possible; whether it was.
+fn clone(workshop: &mut Workshop, joined: &Joined) -> io::Result<(Forked, bool)> {
+    // Only what needs this process; the init makes its other namespaces itself, in parallel.
+    let flags = (libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64;
+    if let Some(cradle) = workshop.groups.cradle(joined) {
+        match process::clone_with(flags, Some(cradle.as_fd())) {
+            Ok(cloned) => return Ok((cloned, true)),
+            // Whatever the reason: if it is not the cgroup, it comes again.
+            Err(_) => workshop.groups.without_cradles(),
+        }
+    }
+    Ok((process::clone_with(flags, None)?, false))
 }
 
 /// Gives the init of a new environment its one user and one group.

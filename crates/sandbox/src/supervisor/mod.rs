@@ -17,6 +17,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::cgroup::Groups;
 use crate::exec_policy::{ExecMode, ExecPolicy};
 use crate::identity;
 use crate::message::{Create, Failure, Stage};
@@ -40,6 +41,8 @@ pub(crate) struct Workshop {
     pub(crate) alive: OwnedFd,
     /// This process, as the host numbers it.
     pub(crate) process_id: i32,
+    /// Where environments are limited, frozen and counted as a whole.
+    pub(crate) groups: Groups,
     /// How much one environment may take of what the host counts per user.
     pub(crate) shares: Shares,
     /// Bait of the self-test: nothing inside may reach these.
@@ -90,19 +93,26 @@ fn run(socket: &OwnedFd) -> i32 {
     if socket::send(socket.as_fd(), &hello(None), &[]).is_err() {
         return 0;
     }
+    let code = serve(&mut workshop, socket, &children);
+    clear(&mut workshop);
+    code
+}
+
+/// Serves until the client is gone.
+fn serve(workshop: &mut Workshop, socket: &OwnedFd, children: &OwnedFd) -> i32 {
     let mut buffer = vec![0; socket::MAX_INLINE];
     loop {
         let Ok([request, ended]) = process::poll([socket.as_fd(), children.as_fd()], None) else {
             return 1;
         };
         if ended {
-            reap(&children);
+            reap(workshop, children);
         }
         if request {
             match socket::receive(socket.as_fd(), &mut buffer) {
                 Ok(Some((length, fds))) => {
                     if let Some(link) = fds.into_iter().next() {
-                        accept::accept(&mut workshop, &buffer[..length], &link);
+                        accept::accept(workshop, &buffer[..length], &link);
                     }
                 }
                 // A message too large: its descriptors are closed, so its sender learns of it.
@@ -126,13 +136,25 @@ fn hello(failure: Option<&Failure>) -> Vec<u8> {
     to.finish()
 }
 
-fn reap(children: &OwnedFd) {
+/// Ends what would end with this process, to clear away what the kernel leaves of it.
+fn clear(workshop: &mut Workshop) {
+    for pid in workshop.groups.inits() {
+        let _ = process::kill(pid, libc::SIGKILL);
+        let _: Option<process::Waited> = process::wait_for(pid).ok();
+        workshop.groups.bury(pid);
+    }
+    workshop.groups.finish();
+}
+
+fn reap(workshop: &mut Workshop, children: &OwnedFd) {
     use std::io::Read;
     if let Ok(signals) = children.try_clone() {
         // The content is of no interest: one signal may stand for many children.
         let _ = std::fs::File::from(signals).read(&mut [0; 128]);
     }
-    while let Ok(process::Waited::Reaped(_)) = process::wait_any(false) {}
+    while let Ok(process::Waited::Reaped(reaped)) = process::wait_any(false) {
+        workshop.groups.bury(reaped.pid);
+    }
 }
 
 /// Leaves the host's session and mount namespace, and sets out what environments need.
@@ -152,6 +174,8 @@ fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
     }
     // Mounts made on the host later still arrive here; none of ours leave.
     mount::set_propagation(c"/", libc::MS_SLAVE).stage("separate mounts from the host")?;
+    // While /sys is still the host's.
+    let groups = Groups::find(true);
     template::make_place()?;
     let (alive, anchor) = file::pipe().stage("make a pipe")?;
     let process_id = creds::process_id();
@@ -162,6 +186,7 @@ fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
         identity,
         alive,
         process_id,
+        groups,
         shares: Shares::of_host(),
         bait: Bait {
             port: tcp.as_ref().map(|(_, port)| *port),

@@ -123,6 +123,15 @@ pub(crate) fn forbid_inspection() -> io::Result<()> {
     .map(drop)
 }
 
+/// Opens this process's /proc entries to itself: they are closed since it changed its user.
+pub(crate) fn permit_inspection() -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    check(i64::from(unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0)
+    }))
+    .map(drop)
+}
+
 /// Leaves the host session's keyring for an empty one. Kernels without keyrings have none to leave.
 pub(crate) fn new_keyring() {
     // SAFETY: KEYCTL_JOIN_SESSION_KEYRING (1) with a null name makes an anonymous keyring.

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use super::check;
 
+/// See clone3(2); Linux 5.7 or later. The C library's constant is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a fork this is.
 pub(crate) enum Forked {
     /// The new process.
@@ -16,14 +19,19 @@ pub(crate) enum Forked {
     Parent(i32),
 }
 
-/// clone3(2) in its fork form, with `CLONE_NEW*` flags and SIGCHLD at exit.
+/// clone3(2) in its fork form, with `CLONE_NEW*` flags and SIGCHLD at exit, into a cgroup of the
+/// second version when one is given.
 ///
 /// Only for single-threaded processes (the supervisor), so that the child may use the heap.
-pub(crate) fn clone_with(flags: u64) -> io::Result<Forked> {
+pub(crate) fn clone_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     // SAFETY: an all-zero `clone_args` is a valid value of the type.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags;
     arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: no stack, no CLONE_VM: the child gets a copy of this process, as with fork(2), and
     // the process has one thread, so no lock can be held by a thread that the child lacks.
     let pid = check(unsafe {
@@ -208,6 +216,22 @@ pub(crate) fn poll<const N: usize>(
         Ok(_) => Ok(entries.map(|entry| entry.revents != 0)),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok([false; N]),
         Err(error) => Err(error),
+    }
+}
+
+/// Waits until `fd` reports something exceptional, as files of cgroups do when they change.
+pub(crate) fn wait_exceptional(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<()> {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLPRI,
+        revents: 0,
+    };
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: `entry` is one live entry.
+    let result = unsafe { libc::poll(&raw mut entry, 1, milliseconds) };
+    match check(i64::from(result)) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -87,14 +87,18 @@ fn unseen_cgroups() -> Seen {
     }
 }
 
-/// A write that the mounts and the owner permit, and Landlock alone does not.
+/// Something that mounts and the kernel permit and Landlock alone does not: a device without a number.
 fn ruled_files(version: u32) -> Seen {
-    match file::open(c"/proc/self/oom_score_adj", libc::O_WRONLY) {
+    const DEVICE: &CStr = c"/tmp/.nightcrew-probe-device";
+    match file::make_whiteout(DEVICE) {
         Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
             Ok(format!("EACCES, version {version}"))
         }
         Err(error) => Err(format!("{}, not by Landlock", errno(&error))),
-        Ok(_) => Err("/proc can be written".to_owned()),
+        Ok(()) => {
+            let _ = file::remove(DEVICE);
+            Err("a device can be made".to_owned())
+        }
     }
 }
 
