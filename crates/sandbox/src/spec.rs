@@ -135,7 +135,8 @@ pub struct Limits {
     pub address_space: Option<u64>,
     /// CPU time per process, in seconds.
     pub cpu_seconds: Option<u64>,
-    /// Bytes that `/tmp`, `/home/agent`, `/dev/shm` and `/run` hold together.
+    /// Bytes that `/tmp`, `/home/agent`, `/dev/shm` and `/run` hold together; at most half of
+    /// `memory`.
     pub tmp_bytes: u64,
     /// Life of the whole environment; it is killed when this is over.
     pub wall: Duration,

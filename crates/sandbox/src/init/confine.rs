@@ -52,6 +52,9 @@ pub(super) fn confine(workshop: &Workshop, request: &Create) -> Result<Confined,
             errno: libc::ESRCH,
         });
     }
+    // With 0 the kernel would still start a core dump handler on the host, if it has one. Here,
+    // because the filter lets nobody change it afterwards.
+    process::limit(libc::RLIMIT_CORE, 1).stage("limit core dumps")?;
     files(request, &mut confined)?;
     new_code(request, &mut confined);
     workshop.filter.apply().stage("filter system calls")?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use crate::message::{Create, Failure, OVERLAY_STAGE, Stage};
-use crate::spec::DEFAULT_HOSTNAME;
+use crate::spec::{DEFAULT_HOSTNAME, Limits};
 use crate::supervisor::Shares;
 use crate::sys::{c_path, creds, file, mount, net, process};
 
@@ -73,7 +73,7 @@ pub(super) fn build(
     // A tree inherited from another user's namespace is locked as a whole; a bind of it is ours.
     mount::bind(template, template, true).stage("bind the root")?;
     file::enter(template).stage("enter the root")?;
-    scratch(request.limits.tmp_bytes)?;
+    scratch(scratch_bytes(&request.limits))?;
     process_files(shares)?;
     terminals()?;
     let overlay = workspace(&sources)?;
@@ -127,6 +127,12 @@ fn wait_for_map(mapped: &OwnedFd) -> Result<(), Failure> {
 /// The path by which an open folder can be mounted, free of characters that mount options mean.
 fn by_number(fd: &OwnedFd) -> CString {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+/// Scratch space counts as memory: with half of it at most, filling it up leaves room to go on.
+fn scratch_bytes(limits: &Limits) -> u64 {
+    let half = limits.memory.map_or(u64::MAX, |memory| memory / 2);
+    limits.tmp_bytes.min(half)
 }
 
 /// One memory file system, bounded, behind all scratch folders.

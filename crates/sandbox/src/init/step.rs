@@ -95,8 +95,6 @@ fn standard_files(stdin: Option<&OwnedFd>, fds: &[OwnedFd]) -> io::Result<()> {
 }
 
 fn set_limits(limits: &Limits) -> io::Result<()> {
-    // With 0 the kernel would still start a core dump handler on the host, if it has one.
-    process::limit(libc::RLIMIT_CORE, 1)?;
     process::limit(libc::RLIMIT_NOFILE, limits.open_files)?;
     process::limit(libc::RLIMIT_NPROC, limits.processes)?;
     process::limit(libc::RLIMIT_FSIZE, limits.file_size)?;

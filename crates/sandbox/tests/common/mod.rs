@@ -29,7 +29,7 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut SupervisorOptions)) -> Self {
-        let mut options = SupervisorOptions::new(env!("CARGO_BIN_EXE_sandbox-supervisor"));
+        let mut options = SupervisorOptions::new(supervisor_program());
         change(&mut options);
         let supervisor = Supervisor::start(options).expect("a supervisor");
         let place = tempfile::Builder::new()
@@ -207,6 +207,50 @@ pub(crate) fn skip(reason: &str) {
         "required, but {reason}"
     );
     println!("SKIP {reason}");
+}
+
+/// The program that serves as a supervisor: where it was built, or where another user can reach it.
+pub(crate) fn supervisor_program() -> PathBuf {
+    std::env::var_os(PROGRAM).map_or_else(
+        || env!("CARGO_BIN_EXE_sandbox-supervisor").into(),
+        PathBuf::from,
+    )
+}
+
+const PROGRAM: &str = "SANDBOX_TEST_SUPERVISOR";
+
+/// Runs the tests of this test program again as an ordinary user, `shell` before them as root with
+/// the user's number in `$USER_ID`. Only the names that begin with one of `tests`.
+pub(crate) fn again_as_an_ordinary_user(shell: &str, tests: &[&str]) {
+    if !is_root() {
+        // The suite, or this very repetition, runs as one already.
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let supervisor = place.path().join("sandbox-supervisor");
+    copy_program(&supervisor_program().display().to_string(), &supervisor);
+    let program = place.path().join("tests");
+    let own = std::env::current_exe().unwrap();
+    copy_program(&own.display().to_string(), &program);
+    let script =
+        format!("{shell}\nexec setpriv --reuid=$USER_ID --regid=$USER_ID --clear-groups -- \"$@\"");
+    let output = std::process::Command::new("sh")
+        .args(["-ec", &script, "sh"])
+        .arg(&program)
+        .args(["--test-threads=2", "--nocapture"])
+        .args(tests)
+        .env(PROGRAM, &supervisor)
+        .env("USER_ID", "65534")
+        .env("TMPDIR", place.path())
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{output:?}");
+    assert!(!said.contains("running 0 tests"), "{said}");
+    print!("{said}");
 }
 
 /// Copies a program in a process of its own: a copy made here might be open for writing in a process
