@@ -82,6 +82,7 @@ pub(crate) async fn run<S: Sink>(
         stdin: program.stdin,
         stdout: out_writer,
         stderr: err_writer,
+        terminal: None,
         timeout: Some(program.timeout),
     })?);
     let watched = Arc::clone(&running);

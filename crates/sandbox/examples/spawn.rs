@@ -112,6 +112,7 @@ fn one(supervisor: &Supervisor, base: &Path, layer: &Path) {
         stdin: None,
         stdout: null(),
         stderr: null(),
+        terminal: None,
         timeout: None,
     };
     let exit = environment

@@ -29,7 +29,7 @@ mod sys;
 mod wire;
 
 pub use cgroup::Usage;
-pub use client::{Environment, Running, Supervisor, SupervisorOptions};
+pub use client::{Environment, Running, Supervisor, SupervisorOptions, Terminal};
 pub use error::SandboxError;
 pub use escape::{EscapeAttempt, escape_attempts};
 pub use exec_policy::{Digest, ExecEvent, ExecMode, ExecPolicy, ExecRule, ExecTarget, RuleVerdict};
@@ -39,5 +39,5 @@ pub use preflight::{Finding, Preflight, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{
     DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, FolderMount, Limits, Required,
-    RootRecipe, Workspace,
+    RootRecipe, TerminalSize, Workspace,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::exec_policy::{ExecMode, ExecPolicy};
 use crate::report::ProbeResult;
-use crate::spec::{FolderMount, Limits, RootRecipe};
+use crate::spec::{FolderMount, Limits, RootRecipe, TerminalSize};
 use crate::wire::{Malformed, Reader, Writer};
 
 /// Everything the supervisor and the new init need to know.
@@ -222,6 +222,8 @@ pub(crate) enum Reply {
     Failed(Failure),
     /// The step of this number has ended and nothing of it is left.
     Exited(Exited),
+    /// The step of this number has a terminal; carries its steering end.
+    Terminal(u64),
 }
 
 /// The end of a step, as the init saw it.
@@ -275,6 +277,9 @@ impl Reply {
                     .number(nanoseconds(exited.system));
                 to.number(exited.max_rss_kib);
             }
+            Self::Terminal(step) => {
+                to.byte(3).number(*step);
+            }
         }
         to.finish()
     }
@@ -315,6 +320,7 @@ impl Reply {
                 system: Duration::from_nanos(from.number()?),
                 max_rss_kib: from.number()?,
             })),
+            3 => Ok(Self::Terminal(from.number()?)),
             _ => Err(Malformed),
         }
     }
@@ -326,7 +332,7 @@ fn texts(from: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
 
 /// What a client tells an environment.
 pub(crate) enum Order {
-    /// Run a step. Carries stdout, stderr and, when `stdin`, stdin.
+    /// Run a step. Carries stdout, stderr and, when `stdin`, stdin; nothing for a terminal.
     Exec(Exec),
     /// The same, but the message is in the memory file that is the last descriptor.
     ExecInFile,
@@ -342,6 +348,8 @@ pub(crate) struct Exec {
     pub(crate) env: Vec<CString>,
     pub(crate) cwd: Option<CString>,
     pub(crate) stdin: bool,
+    /// In place of the descriptors: a terminal of this size.
+    pub(crate) terminal: Option<TerminalSize>,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -359,6 +367,10 @@ impl Order {
                 }
                 to.optional_bytes(exec.cwd.as_deref().map(std::ffi::CStr::to_bytes));
                 to.byte(u8::from(exec.stdin));
+                to.optional_number(
+                    exec.terminal
+                        .map(|size| u64::from(size.rows) << 16 | u64::from(size.columns)),
+                );
                 to.optional_number(exec.timeout.map(nanoseconds));
             }
             Self::ExecInFile => {
@@ -380,6 +392,10 @@ impl Order {
                 env: c_strings(&mut from)?,
                 cwd: from.optional_bytes()?.map(c_string).transpose()?,
                 stdin: from.byte()? == 1,
+                terminal: from.optional_number()?.map(|size| TerminalSize {
+                    rows: (size >> 16) as u16,
+                    columns: size as u16,
+                }),
                 timeout: from.optional_number()?.map(Duration::from_nanos),
             })),
             1 => Ok(Self::ExecInFile),

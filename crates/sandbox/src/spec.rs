@@ -184,8 +184,20 @@ pub struct ExecSpec {
     pub stdout: OwnedFd,
     /// Standard error.
     pub stderr: OwnedFd,
+    /// Runs the step on a terminal of the environment's own, in place of the three files above,
+    /// which are closed unused: see [`Running::terminal`](crate::Running::terminal).
+    pub terminal: Option<TerminalSize>,
     /// When over, the step and everything it started is killed.
     pub timeout: Option<Duration>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
 }
 
 /// How a step ended and what it used.

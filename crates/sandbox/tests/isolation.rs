@@ -180,7 +180,7 @@ fn the_root_shows_nothing_but_the_allow_list() {
     );
     assert_eq!(
         sh(&environment, "ls /dev | tr '\\n' ' '").ok(),
-        "fd full null ptmx pts random shm stderr stdin stdout urandom zero "
+        "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero "
     );
 }
 

@@ -84,6 +84,7 @@ fn shell(environment: &Environment, script: &str) -> Result<String, Box<dyn Erro
         stdin: None,
         stdout: write.try_clone()?.into(),
         stderr: write.into(),
+        terminal: None,
         timeout: None,
     };
     let running = environment.exec(step)?;

@@ -27,6 +27,9 @@ const DEFAULTS: [(&str, &str); 5] = [
     ("TMPDIR", "/tmp"),
 ];
 
+/// What TERM is on a terminal: what nearly every console understands.
+const TERMINAL: &str = "xterm-256color";
+
 /// An environment that passed its self-test. Dropping it destroys it.
 #[derive(Debug)]
 pub struct Environment {
@@ -103,6 +106,7 @@ impl Environment {
             stdin,
             stdout,
             stderr,
+            terminal,
             timeout,
         } = spec;
         let mut exec = Exec {
@@ -111,16 +115,20 @@ impl Environment {
                 .into_iter()
                 .map(|word| text("argv", word))
                 .collect::<Result<_, _>>()?,
-            env: variables(env)?,
+            env: variables(env, terminal.is_some())?,
             cwd: cwd.map(|cwd| text("cwd", cwd)).transpose()?,
-            stdin: stdin.is_some(),
+            stdin: stdin.is_some() && terminal.is_none(),
+            terminal,
             timeout,
         };
         if exec.argv.first().is_none_or(|program| program.is_empty()) {
             return Err(invalid("argv", "a program is needed"));
         }
-        let mut fds = vec![stdout.as_fd(), stderr.as_fd()];
-        fds.extend(stdin.as_ref().map(AsFd::as_fd));
+        let mut fds = Vec::new();
+        if terminal.is_none() {
+            fds.extend([stdout.as_fd(), stderr.as_fd()]);
+            fds.extend(stdin.as_ref().map(AsFd::as_fd));
+        }
         let mut state = self
             .link
             .state
@@ -135,7 +143,12 @@ impl Environment {
         self.link.order(&Order::Exec(exec), &fds)?;
         state.step += 1;
         state.busy = true;
-        Ok(Running::new(Arc::clone(&self.link), state.step))
+        let running = Running::new(Arc::clone(&self.link), state.step);
+        drop(state);
+        if terminal.is_some() {
+            return running.with_terminal();
+        }
+        Ok(running)
     }
 
     /// Halts every process of the environment where it is, and returns when all have halted. Until
@@ -245,7 +258,7 @@ fn text(field: &'static str, value: String) -> Result<CString, SandboxError> {
 }
 
 /// `NAME=value` for each, with the defaults that were not given.
-fn variables(given: Vec<(String, String)>) -> Result<Vec<CString>, SandboxError> {
+fn variables(given: Vec<(String, String)>, terminal: bool) -> Result<Vec<CString>, SandboxError> {
     let names: HashSet<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
     if names
         .iter()
@@ -256,7 +269,10 @@ fn variables(given: Vec<(String, String)>) -> Result<Vec<CString>, SandboxError>
     let defaults = DEFAULTS
         .iter()
         .filter(|(name, _)| !names.contains(name))
-        .map(|(name, value)| format!("{name}={value}"))
+        .map(|(name, value)| match *name {
+            "TERM" if terminal => format!("TERM={TERMINAL}"),
+            name => format!("{name}={value}"),
+        })
         .collect::<Vec<_>>();
     defaults
         .into_iter()

@@ -4,6 +4,7 @@ mod environment;
 mod request;
 mod requirement;
 mod running;
+mod terminal;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -15,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use environment::Environment;
 pub use running::Running;
+pub use terminal::Terminal;
 
 use crate::cgroup::Handle;
 use crate::error::SandboxError;
@@ -240,7 +242,7 @@ impl Supervisor {
                     }),
                 }
             }
-            Reply::Exited(_) => Err(nonsense()),
+            Reply::Exited(_) | Reply::Terminal(_) => Err(nonsense()),
         }
     }
 

@@ -1,10 +1,11 @@
 //! A step under way.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::environment::Link;
+use super::terminal::Terminal;
 use crate::error::SandboxError;
 use crate::message::{Exited, Order, Reply};
 use crate::spec::{Exit, ExitStatus};
@@ -19,6 +20,7 @@ pub struct Running {
     /// How often memory had run out before.
     out_of_memory: u64,
     exit: Mutex<Option<Exit>>,
+    terminal: Option<Terminal>,
 }
 
 impl Running {
@@ -29,7 +31,28 @@ impl Running {
             step,
             started: Instant::now(),
             exit: Mutex::new(None),
+            terminal: None,
         }
+    }
+
+    /// Takes the terminal that the environment gives to the step. A step that could not be given one
+    /// has ended.
+    pub(super) fn with_terminal(mut self) -> Result<Self, SandboxError> {
+        let (reply, terminal) = self.reply()?;
+        match reply {
+            Some(Reply::Terminal(step)) if step == self.step => {
+                self.terminal = terminal.map(Terminal);
+            }
+            Some(Reply::Exited(exited)) => self.end(understood(&exited, false)),
+            _ => self.end(self.gone()),
+        }
+        Ok(self)
+    }
+
+    /// The steering end of the step's terminal, when its spec asked for one.
+    #[must_use]
+    pub fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
     }
 
     /// Waits for the end of the step. When this returns, no process of the step is left. May be
@@ -43,16 +66,44 @@ impl Running {
             return Ok(exit.clone());
         }
         let ended = self.receive()?;
+        self.idle();
+        *exit = Some(ended.clone());
+        Ok(ended)
+    }
+
+    /// Lets the environment take another step.
+    fn idle(&self) {
         self.link
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .busy = false;
-        *exit = Some(ended.clone());
-        Ok(ended)
+    }
+
+    fn end(&mut self, ended: Exit) {
+        self.idle();
+        *self.exit.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(ended);
     }
 
     fn receive(&self) -> Result<Exit, SandboxError> {
+        loop {
+            match self.reply()?.0 {
+                None => return Ok(self.gone()),
+                Some(Reply::Exited(exited)) if exited.step == self.step => {
+                    let out_of_memory = self
+                        .link
+                        .cgroups
+                        .out_of_memory()
+                        .is_some_and(|count| count > self.out_of_memory);
+                    return Ok(understood(&exited, out_of_memory));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The environment's next word, with what came along; `None` when it is gone.
+    fn reply(&self) -> Result<(Option<Reply>, Option<OwnedFd>), SandboxError> {
         let talk = |source| SandboxError::Talk {
             id: self.link.id.clone(),
             source,
@@ -60,18 +111,11 @@ impl Running {
         let mut buffer = [0; 256];
         loop {
             let received = socket::receive(self.link.socket.as_fd(), &mut buffer).map_err(talk)?;
-            let Some((length, _)) = received else {
-                return Ok(self.gone());
+            let Some((length, fds)) = received else {
+                return Ok((None, None));
             };
-            if let Ok(Reply::Exited(exited)) = Reply::decode(&buffer[..length])
-                && exited.step == self.step
-            {
-                let out_of_memory = self
-                    .link
-                    .cgroups
-                    .out_of_memory()
-                    .is_some_and(|count| count > self.out_of_memory);
-                return Ok(understood(&exited, out_of_memory));
+            if let Ok(reply) = Reply::decode(&buffer[..length]) {
+                return Ok((Some(reply), fds.into_iter().next()));
             }
         }
     }

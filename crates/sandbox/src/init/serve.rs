@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::step;
 use super::victim::Victim;
 use crate::message::{Exec, Exited, Order, Reply};
-use crate::spec::Limits;
+use crate::spec::{Limits, TerminalSize};
 use crate::sys::process::{self, Reaped, Waited};
-use crate::sys::socket;
+use crate::sys::{pty, socket};
 
 /// The state of the loop.
 pub(super) struct Serve {
@@ -130,8 +130,12 @@ impl Serve {
             system: Duration::ZERO,
             max_rss_kib: 0,
         };
-        let timeout = exec.timeout;
-        match self.victim.first(|| step::spawn(exec, fds, &self.limits)) {
+        let (timeout, step) = (exec.timeout, exec.step);
+        let spawned = match exec.terminal {
+            None => self.spawn(exec, fds),
+            Some(size) => self.spawn_on_terminal(exec, size, step),
+        };
+        match spawned {
             Ok(pid) => {
                 let deadline = timeout.and_then(|timeout| started.checked_add(timeout));
                 self.running = Some(Running {
@@ -148,6 +152,20 @@ impl Serve {
                 self.tell(exited)
             }
         }
+    }
+
+    /// Starts a step; its own death, not that of this process, is to relieve a lack of memory.
+    fn spawn(&self, exec: Exec, fds: &[OwnedFd]) -> io::Result<i32> {
+        self.victim.first(|| step::spawn(exec, fds, &self.limits))
+    }
+
+    /// Starts a step on a new terminal, and gives the client its steering end.
+    fn spawn_on_terminal(&self, exec: Exec, size: TerminalSize, step: u64) -> io::Result<i32> {
+        let (master, slave) = pty::open(size.rows, size.columns)?;
+        let pid = self.spawn(exec, &[slave])?;
+        let reply = Reply::Terminal(step).encode();
+        socket::send(self.link.as_fd(), &reply, &[master.as_fd()])?;
+        Ok(pid)
     }
 
     /// Takes in every ended child; when the step itself is among them, ends it.

@@ -8,6 +8,7 @@ use crate::message::Exec;
 use crate::spec::Limits;
 use crate::sys::file;
 use crate::sys::process;
+use crate::sys::pty;
 use crate::sys::spawn::{self, Program};
 
 /// Exit code when the step could not be set up, and when its program is not executable or absent,
@@ -19,25 +20,43 @@ const NOT_FOUND: i32 = 127;
 /// Bytes of stack for the few calls between clone and exec.
 const STACK: usize = 64 * 1024;
 
-/// Starts the step. `fds` are stdout, stderr and, when the step has one, stdin.
+/// What a step's standard files are.
+enum Standard<'a> {
+    Files {
+        stdin: Option<&'a OwnedFd>,
+        stdout: &'a OwnedFd,
+        stderr: &'a OwnedFd,
+    },
+    /// All three, and the controlling terminal.
+    Terminal(&'a OwnedFd),
+}
+
+/// Starts the step. `fds` are stdout, stderr and, when the step has one, stdin; or its terminal.
 pub(super) fn spawn(exec: Exec, fds: &[OwnedFd], limits: &Limits) -> io::Result<i32> {
-    let wanted = if exec.stdin { 3 } else { 2 };
-    let name = exec.argv.first().cloned().filter(|_| fds.len() == wanted);
-    let name = name.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    let Exec {
-        argv,
-        env,
-        cwd,
-        stdin,
-        ..
-    } = exec;
+    let standard = match (exec.terminal.is_some(), exec.stdin, fds) {
+        (true, _, [terminal]) => Some(Standard::Terminal(terminal)),
+        (false, false, [stdout, stderr]) => Some(Standard::Files {
+            stdin: None,
+            stdout,
+            stderr,
+        }),
+        (false, true, [stdout, stderr, stdin]) => Some(Standard::Files {
+            stdin: Some(stdin),
+            stdout,
+            stderr,
+        }),
+        _ => None,
+    };
+    let (Some(standard), Some(name)) = (standard, exec.argv.first().cloned()) else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    };
+    let Exec { argv, env, cwd, .. } = exec;
     let program = Program::new(candidates(&name, &env), argv, env);
-    let stdin = fds.get(2).filter(|_| stdin);
     let cwd = cwd.as_deref().unwrap_or(c"/work");
     // Not zeroed by hand: fresh pages, of which two or three are ever touched.
     let mut stack = vec![0; STACK];
     spawn::vfork(&mut stack, &mut || {
-        let failed = match prepare(stdin, fds, cwd, limits) {
+        let failed = match prepare(&standard, cwd, limits) {
             Ok(()) => ("execute it", program.execute()),
             Err(unready) => unready,
         };
@@ -69,27 +88,36 @@ pub(super) fn complain(fds: &[OwnedFd], message: &str) {
 
 type Unready = (&'static str, io::Error);
 
-fn prepare(
-    stdin: Option<&OwnedFd>,
-    fds: &[OwnedFd],
-    cwd: &CStr,
-    limits: &Limits,
-) -> Result<(), Unready> {
+fn prepare(standard: &Standard<'_>, cwd: &CStr, limits: &Limits) -> Result<(), Unready> {
     process::new_session().map_err(|error| ("start a session", error))?;
-    standard_files(stdin, fds).map_err(|error| ("set up standard files", error))?;
+    standard_files(standard).map_err(|error| ("set up standard files", error))?;
     file::enter(cwd).map_err(|error| ("enter the step's folder", error))?;
     process::unblock_signals();
     // Last: they hold for this process too.
     set_limits(limits).map_err(|error| ("set limits", error))
 }
 
-fn standard_files(stdin: Option<&OwnedFd>, fds: &[OwnedFd]) -> io::Result<()> {
-    // Standard error first, so that what fails afterwards can be said. Absent standard input is
-    // the init's own, which is empty.
-    file::duplicate_to(fds[1].as_fd(), 2)?;
-    file::duplicate_to(fds[0].as_fd(), 1)?;
-    if let Some(stdin) = stdin {
-        file::duplicate_to(stdin.as_fd(), 0)?;
+fn standard_files(standard: &Standard<'_>) -> io::Result<()> {
+    match standard {
+        Standard::Files {
+            stdin,
+            stdout,
+            stderr,
+        } => {
+            // Standard error first, so that what fails afterwards can be said. Absent standard
+            // input is the init's own, which is empty.
+            file::duplicate_to(stderr.as_fd(), 2)?;
+            file::duplicate_to(stdout.as_fd(), 1)?;
+            if let Some(stdin) = stdin {
+                file::duplicate_to(stdin.as_fd(), 0)?;
+            }
+        }
+        Standard::Terminal(terminal) => {
+            for number in [2, 1, 0] {
+                file::duplicate_to(terminal.as_fd(), number)?;
+            }
+            pty::control(terminal.as_fd())?;
+        }
     }
     file::close_at_exec_from(3)
 }

@@ -43,8 +43,8 @@ const FOLDERS: &[(&str, u32)] = &[
 /// Files that environments mount something on, or that hide something.
 const FILES: &[&str] = &["nightcrew/bin/nightcrew", "mnt/empty"];
 
-/// Device files; all harmless, all without state.
-const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+/// Device files; all harmless, all without state. `tty` is whatever terminal the asking process has.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
 /// Root folders that on merged-/usr hosts are links into it.
 const LINKED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];

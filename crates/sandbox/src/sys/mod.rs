@@ -7,6 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod process;
+pub(crate) mod pty;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
 pub(crate) mod spawn;

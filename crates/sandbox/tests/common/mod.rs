@@ -113,6 +113,7 @@ pub(crate) fn quiet(script: &str) -> ExecSpec {
         stdin: None,
         stdout: null(),
         stderr: null(),
+        terminal: None,
         timeout: None,
     }
 }

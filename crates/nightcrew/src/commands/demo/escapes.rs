@@ -61,6 +61,7 @@ pub(super) fn attempt(root: &Path) -> Result<Vec<Attempt>, Failure> {
             stdin: None,
             stdout: nowhere()?.into(),
             stderr: nowhere()?.into(),
+            terminal: None,
             timeout: Some(Duration::from_secs(5)),
         };
         let exit = environment
