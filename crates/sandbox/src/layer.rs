@@ -5,7 +5,9 @@ mod remove;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, lchown};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 pub(crate) use copy::{copy_into, is_copy};
@@ -62,6 +64,20 @@ pub(crate) fn give(path: &Path) -> io::Result<()> {
         lchown(path, Some(identity.uid), Some(identity.gid))?;
     }
     Ok(())
+}
+
+/// Gives a pipe to the environment's user, so that programs can open it again by `/dev/stdout`.
+/// Nothing but a pipe without a name: files and devices of the host stay whose they are.
+pub(crate) fn give_pipe(fd: &OwnedFd) {
+    let identity = identity::current();
+    if !identity.foreign {
+        return;
+    }
+    let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    if link.is_ok_and(|link| link.as_os_str().as_bytes().starts_with(b"pipe:[")) {
+        // If it is refused, the pipe can be used and not be opened again.
+        let _ = fchown(fd, Some(identity.uid), Some(identity.gid));
+    }
 }
 
 /// Makes a tree usable as [`Workspace::base`](crate::Workspace::base).

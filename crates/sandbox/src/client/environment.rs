@@ -10,6 +10,7 @@ use super::requirement;
 use super::running::Running;
 use crate::cgroup::{Ability, Handle, Usage};
 use crate::error::SandboxError;
+use crate::layer;
 use crate::message::{Exec, Order};
 use crate::report::IsolationReport;
 use crate::spec::ExecSpec;
@@ -126,6 +127,12 @@ impl Environment {
         }
         let mut fds = Vec::new();
         if terminal.is_none() {
+            for fd in [Some(&stdout), Some(&stderr), stdin.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                layer::give_pipe(fd);
+            }
             fds.extend([stdout.as_fd(), stderr.as_fd()]);
             fds.extend(stdin.as_ref().map(AsFd::as_fd));
         }
