@@ -1,20 +1,16 @@
-//! Whether this host can make environments; where not, the cause and the exact cure.
+//! Whether this host can make environments, and how strong ones; where not, the cause and the cure.
 //!
 //! Every answer comes from trying, in a forked child, what an environment needs. Settings are read
 //! only afterwards, to name the cause of a refusal.
 
+mod attempt;
 mod cause;
-
-use std::ffi::CString;
-use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod host;
 
 use serde::Serialize;
 
 use crate::report::IsolationLevel;
-use crate::sys::process::{self, Forked, Waited};
-use crate::sys::{c_path, creds, file, mount};
+use crate::sys::{creds, landlock};
 
 /// What the preflight found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,225 +25,126 @@ pub struct Preflight {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable name: `user-namespace`, `mount-namespace`, `network-namespace`, `tmpfs`,
-    /// `mount-attributes`, `seccomp`, `proc`, `overlay`.
+    /// `mount-attributes`, `noexec`, `terminals`, `seccomp`, `seccomp-notify`, `landlock`, `wx`,
+    /// `proc`, `overlay`, `exec-gate`, `newuidmap`, and `cgroup-` with `memory`, `cpu`, `pids`, `io`,
+    /// `freeze`, `kill`.
     pub name: String,
-    /// Whether it worked.
+    /// Whether it is fully there: [`State::Active`].
     pub ok: bool,
-    /// Why not; empty when it worked.
+    /// How far it is there.
+    pub state: State,
+    /// What was seen, where there is more to say than the state; may be empty.
+    pub detail: String,
+    /// Why it is not fully there; empty when it is.
     pub cause: String,
-    /// What to do about it, as a command where there is one; empty when it worked.
+    /// What to do about it, as a command where there is one; empty when it is there.
     pub cure: String,
 }
 
-/// Things tried, in order. All but the last are necessary; without overlay, workspaces are copied.
-const NAMES: [&str; 8] = [
+/// How far a layer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It works.
+    Active,
+    /// It works in part.
+    Weaker,
+    /// It does not work.
+    Absent,
+}
+
+impl Finding {
+    pub(crate) fn active(name: &str, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            ok: true,
+            state: State::Active,
+            detail: detail.into(),
+            cause: String::new(),
+            cure: String::new(),
+        }
+    }
+
+    pub(crate) fn absent(name: &str, cause: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            ok: false,
+            state: State::Absent,
+            detail: String::new(),
+            cause: cause.into(),
+            cure: cure.into(),
+        }
+    }
+
+    pub(crate) fn weaker(self) -> Self {
+        Self {
+            ok: false,
+            state: State::Weaker,
+            ..self
+        }
+    }
+}
+
+/// What environments cannot be made without.
+const NECESSARY: [&str; 8] = [
     "user-namespace",
     "mount-namespace",
     "network-namespace",
     "tmpfs",
     "mount-attributes",
+    "terminals",
     "seccomp",
     "proc",
-    "overlay",
 ];
+
+/// Findings of other parts of this crate, asked in this order after those of the launcher.
+const FURTHER: &[fn() -> Finding] = &[host::exec_gate, host::newuidmap];
 
 /// Tries everything an environment needs. Takes a few milliseconds and leaves nothing behind.
 #[must_use]
 pub fn preflight() -> Preflight {
-    let errors = attempt().unwrap_or_else(|error| {
-        let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        [Some(errno); NAMES.len()]
-    });
     let root = creds::effective_uid() == 0;
-    let findings: Vec<Finding> = NAMES
+    let mut findings: Vec<Finding> = attempt::NAMES
         .iter()
-        .zip(errors)
+        .zip(attempt::all())
         .map(|(name, errno)| match errno {
-            None => Finding {
-                name: (*name).to_owned(),
-                ok: true,
-                cause: String::new(),
-                cure: String::new(),
-            },
+            None if *name == "landlock" => landlock(landlock::version()),
+            None => Finding::active(name, ""),
             Some(errno) => cause::explain(name, errno, root),
         })
         .collect();
+    findings.extend(host::cgroups());
+    findings.extend(FURTHER.iter().map(|find| find()));
     let possible = findings
         .iter()
-        .all(|finding| finding.ok || finding.name == "overlay");
+        .all(|finding| finding.ok || !NECESSARY.contains(&finding.name.as_str()));
     Preflight {
         level: possible.then_some(IsolationLevel::L0),
         findings,
     }
 }
 
-/// The errno of each refusal, by the order of [`NAMES`].
-type Errors = [Option<i32>; NAMES.len()];
-
-/// Tries everything in a child, so that this process stays as it is.
-fn attempt() -> io::Result<Errors> {
-    let place = Place::new()?;
-    let (read, write) = file::pipe()?;
-    let maps = [
-        CString::new(format!("0 {} 1", creds::effective_gid())).unwrap_or_default(),
-        CString::new(format!("0 {} 1", creds::effective_uid())).unwrap_or_default(),
-    ];
-    let filter = crate::sys::seccomp::Filter::compile();
-    match process::fork()? {
-        Forked::Child => {
-            // Only plain system calls from here: another thread may have held the heap's lock.
-            let errors = try_all(&place, &maps, &filter);
-            file::write_all(&write, &encode(errors));
-            process::exit_now(0)
-        }
-        Forked::Parent(pid) => {
-            drop(write);
-            let mut message = Vec::new();
-            let read = io::Read::read_to_end(&mut std::fs::File::from(read), &mut message);
-            let _: Option<Waited> = process::wait_for(pid).ok();
-            read?;
-            decode(&message).ok_or_else(|| io::Error::from_raw_os_error(libc::EIO))
-        }
+/// Landlock works; how much of it.
+fn landlock(version: u32) -> Finding {
+    let detail = format!("version {version}");
+    if version >= landlock::WHOLE {
+        return Finding::active("landlock", detail);
     }
+    let cause = "it covers files only in part, and neither signals nor abstract sockets";
+    let cure = "Linux 6.12 or later";
+    let finding = Finding::absent("landlock", cause, cure).weaker();
+    Finding { detail, ..finding }
 }
 
-fn encode(errors: Errors) -> [u8; NAMES.len()] {
-    // Linux error numbers that system calls return this way fit: 0 stands for success.
-    errors.map(|errno| errno.map_or(0, |errno| errno.clamp(1, 255) as u8))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn decode(message: &[u8]) -> Option<Errors> {
-    let message: [u8; NAMES.len()] = message.try_into().ok()?;
-    Some(message.map(|byte| (byte != 0).then_some(i32::from(byte))))
-}
-
-/// Folders for trying mounts.
-struct Place {
-    root: std::path::PathBuf,
-    target: CString,
-    proc: CString,
-    overlay: CString,
-}
-
-impl Place {
-    fn new() -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        // Several threads of one process may ask at once.
-        static ASKED: AtomicU64 = AtomicU64::new(0);
-        let count = ASKED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nightcrew-preflight-{}-{count}", std::process::id());
-        let root = std::env::temp_dir().join(name);
-        std::fs::DirBuilder::new().mode(0o700).create(&root)?;
-        let target = c_path(&root)?;
-        let proc = c_path(&root.join("proc"))?;
-        for folder in ["proc", "lower", "upper", "work"] {
-            std::fs::create_dir(root.join(folder))?;
-        }
-        let folder = |name: &str| escaped(&root.join(name));
-        let overlay = format!(
-            "lowerdir={},upperdir={},workdir={},userxattr",
-            folder("lower"),
-            folder("upper"),
-            folder("work")
-        );
-        let overlay = CString::new(overlay)?;
-        Ok(Self {
-            root,
-            target,
-            proc,
-            overlay,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = crate::layer::remove_layer(&self.root);
-    }
-}
-
-/// A path inside mount options, where commas and colons mean something.
-fn escaped(path: &Path) -> String {
-    path.to_string_lossy()
-        .replace('\\', "\\\\")
-        .replace(',', "\\,")
-        .replace(':', "\\:")
-}
-
-fn try_all(place: &Place, maps: &[CString; 2], filter: &crate::sys::seccomp::Filter) -> Errors {
-    let mut errors = [Some(libc::ECANCELED); NAMES.len()];
-    let mut steps: [&mut dyn FnMut() -> io::Result<()>; NAMES.len()] = [
-        &mut || user_namespace(maps),
-        &mut || {
-            process::unshare(libc::CLONE_NEWNS)
-                .and_then(|()| mount::set_propagation(c"/", libc::MS_PRIVATE))
-        },
-        &mut || process::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS),
-        &mut || {
-            mount::mount(c"try", &place.target, Some(c"tmpfs"), mount::PLAIN, None)?;
-            mount::detach(&place.target)
-        },
-        &mut || {
-            mount::bind(&place.target, &place.target, false)?;
-            mount::set_attributes(&place.target, libc::MOUNT_ATTR_NOSUID, true)
-        },
-        // Tried for real in a child of its own, because it cannot be undone.
-        &mut || in_child(&|| creds::forbid_new_privileges().and_then(|()| filter.apply())),
-        // Leaves this process unable to fork: its pid namespace has lost its first process.
-        &mut || process_files(place),
-        &mut || {
-            mount::mount(
-                c"try",
-                &place.proc,
-                Some(c"overlay"),
-                mount::PLAIN,
-                Some(&place.overlay),
-            )
-        },
-    ];
-    for (at, (step, error)) in steps.iter_mut().zip(&mut errors).enumerate() {
-        *error = step()
-            .err()
-            .map(|error| error.raw_os_error().unwrap_or(libc::EIO));
-        // Nothing after these two can be tried without them.
-        if error.is_some() && at < 2 {
-            break;
-        }
-    }
-    errors
-}
-
-fn user_namespace(maps: &[CString; 2]) -> io::Result<()> {
-    process::unshare(libc::CLONE_NEWUSER)?;
-    file::write_once(c"/proc/self/setgroups", b"deny")?;
-    file::write_once(c"/proc/self/gid_map", maps[0].to_bytes())?;
-    file::write_once(c"/proc/self/uid_map", maps[1].to_bytes())
-}
-
-/// /proc can only be mounted by the first process of a new pid namespace.
-fn process_files(place: &Place) -> io::Result<()> {
-    process::unshare(libc::CLONE_NEWPID)?;
-    in_child(&|| {
-        mount::mount(c"proc", &place.proc, Some(c"proc"), mount::PLAIN, None)?;
-        mount::detach(&place.proc)
-    })
-}
-
-/// Tries something in a forked child and returns what it returned.
-fn in_child(attempt: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
-    match process::fork()? {
-        Forked::Child => {
-            let errno = attempt()
-                .err()
-                .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
-            process::exit_now(errno.clamp(0, 255))
-        }
-        Forked::Parent(pid) => match process::wait_for(pid)? {
-            Waited::Reaped(reaped) => match reaped.code {
-                Some(0) => Ok(()),
-                code => Err(io::Error::from_raw_os_error(code.unwrap_or(libc::EIO))),
-            },
-            _ => Err(io::Error::from_raw_os_error(libc::ECHILD)),
-        },
+    #[test]
+    fn an_old_landlock_is_weaker_and_says_why() {
+        let found = landlock(3);
+        assert_eq!((found.ok, found.state), (false, State::Weaker));
+        assert!(!found.cause.is_empty() && !found.cure.is_empty());
+        assert_eq!(landlock(7).state, State::Active);
     }
 }

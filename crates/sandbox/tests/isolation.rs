@@ -3,7 +3,7 @@
 mod common;
 
 use common::{World, is_root, quiet, run, sh, skip};
-use sandbox::{ExitStatus, IsolationLevel, SANDBOX_UID};
+use sandbox::{ExitStatus, IsolationLevel, SANDBOX_UID, State};
 
 const PROBES: [&str; 24] = [
     "own-pid-namespace",
@@ -330,9 +330,49 @@ fn environments_are_the_first_to_go_when_memory_is_short() {
 fn the_preflight_finds_everything_where_environments_can_be_made() {
     let preflight = sandbox::preflight();
     assert_eq!(preflight.level, Some(IsolationLevel::L0), "{preflight:?}");
-    assert_eq!(preflight.findings.len(), 8);
+    let necessary = [
+        "user-namespace",
+        "mount-namespace",
+        "network-namespace",
+        "tmpfs",
+        "mount-attributes",
+        "terminals",
+        "seccomp",
+        "proc",
+    ];
+    for name in necessary {
+        assert!(
+            preflight
+                .findings
+                .iter()
+                .any(|finding| finding.name == name),
+            "{name}"
+        );
+    }
     for finding in &preflight.findings {
-        assert!(finding.ok && finding.cause.is_empty(), "{finding:?}");
+        assert_eq!(finding.ok, finding.state == State::Active, "{finding:?}");
+        assert_eq!(finding.ok, finding.cause.is_empty(), "{finding:?}");
+        assert_eq!(finding.ok, finding.cure.is_empty(), "{finding:?}");
+        if necessary.contains(&finding.name.as_str()) {
+            assert!(finding.ok, "{finding:?}");
+        }
+    }
+}
+
+#[test]
+fn the_preflight_and_an_environment_agree_on_layers() {
+    let world = World::new();
+    let mut spec = world.spec("agrees", None);
+    spec.limits.memory = Some(1 << 30);
+    spec.limits.cpu_milli = Some(1000);
+    spec.exec.mode = sandbox::ExecMode::Strict;
+    let environment = world.supervisor.create(&spec).unwrap();
+    for finding in sandbox::preflight().findings {
+        let layer = &finding.name;
+        if layer.starts_with("cgroup-") || layer == "landlock" || layer == "wx" {
+            let present = environment.report().layers.contains(layer);
+            assert_eq!(present, finding.state != State::Absent, "{finding:?}");
+        }
     }
 }
 

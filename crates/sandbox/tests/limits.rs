@@ -13,7 +13,7 @@ fn has(world: &World, layer: &str) -> bool {
     let mut spec = world.spec("has", None);
     spec.limits.memory = Some(1 << 30);
     spec.limits.cpu_milli = Some(1000);
-    let environment = world.supervisor.create(&spec).unwrap();
+    let environment = world.supervisor.create(&spec).expect("an environment");
     let has = environment.report().layers.iter().any(|own| own == layer);
     if !has {
         skip(&format!("this user of this host has no {layer}"));

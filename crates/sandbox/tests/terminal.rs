@@ -16,11 +16,12 @@ const SIZE: TerminalSize = TerminalSize {
 fn start(environment: &Environment, script: &str) -> Running {
     let mut step = quiet(script);
     step.terminal = Some(SIZE);
-    environment.exec(step).unwrap()
+    environment.exec(step).expect("a step")
 }
 
 fn steering(running: &Running) -> File {
-    File::from(running.terminal().expect("a terminal").try_clone().unwrap())
+    let terminal = running.terminal().expect("a terminal");
+    File::from(terminal.try_clone().expect("another descriptor"))
 }
 
 /// Reads until `mark` was printed.
@@ -37,7 +38,7 @@ fn until(file: &mut File, mark: &str) -> String {
 /// Reads to the end, which a terminal says with an error.
 fn rest(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    let error = file.read_to_end(&mut bytes).unwrap_err();
+    let error = file.read_to_end(&mut bytes).expect_err("its end");
     assert_eq!(error.raw_os_error(), Some(5), "EIO");
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -10,10 +10,6 @@ use crate::supervisor::Workshop;
 use crate::sys::landlock::{self, Access, Ruleset};
 use crate::sys::{c_path, creds, memory, process};
 
-/// Version of Landlock that covers all that is asked of it here: files, truncation, devices,
-/// abstract sockets and signals.
-const WHOLE_LANDLOCK: u32 = 6;
-
 /// Folders of the root that hold nothing that may execute when writable folders may not.
 const NO_PROGRAMS: [&str; 9] = [
     "dev",
@@ -72,9 +68,10 @@ fn files(request: &Create, confined: &mut Confined) -> Result<(), Failure> {
         confined.weaker.push(weaker.to_owned());
         return Ok(());
     }
-    if version < WHOLE_LANDLOCK {
+    let whole = landlock::WHOLE;
+    if version < whole {
         confined.weaker.push(format!(
-            "Landlock is of version {version}, below {WHOLE_LANDLOCK}: it covers files only in part, and neither signals nor abstract sockets"
+            "Landlock is of version {version}, below {whole}: it covers files only in part, and neither signals nor abstract sockets"
         ));
     }
     let stage = "rule over files";

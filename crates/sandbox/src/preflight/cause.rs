@@ -47,18 +47,33 @@ pub(super) fn explain(name: &str, errno: i32, root: bool) -> Finding {
         "mount-attributes" => {
             (format!("mount_setattr is refused ({})", text(errno)), "Linux 5.12 or later".to_owned())
         }
+        "noexec" => (
+            format!("mounts cannot forbid execution ({})", text(errno)),
+            "Linux 5.12 or later".to_owned(),
+        ),
+        "terminals" => (
+            format!("a /dev/pts of one's own is refused ({})", text(errno)),
+            "a kernel with CONFIG_UNIX98_PTYS".to_owned(),
+        ),
+        "seccomp-notify" => (
+            format!("system call filters cannot ask another process ({})", text(errno)),
+            "Linux 5.0 or later; nothing depends on it today".to_owned(),
+        ),
+        "landlock" => (
+            format!("Landlock is absent or switched off ({})", text(errno)),
+            "Linux 5.13 or later, with `landlock` in the boot parameter `lsm=`".to_owned(),
+        ),
+        "wx" => (
+            format!("memory can become executable after it was writable ({})", text(errno)),
+            "Linux 6.3 or later".to_owned(),
+        ),
         "seccomp" => (
             format!("system call filters are refused ({})", text(errno)),
             "a kernel with CONFIG_SECCOMP_FILTER".to_owned(),
         ),
         _ => namespace(errno, root, |path| fs::read_to_string(path).ok(), in_container()),
     };
-    Finding {
-        name: name.to_owned(),
-        ok: false,
-        cause,
-        cure,
-    }
+    Finding::absent(name, cause, cure)
 }
 
 /// Why a namespace is refused, given how to read settings and whether this is a container.

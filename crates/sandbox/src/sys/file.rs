@@ -141,6 +141,15 @@ pub(crate) fn make_program(path: &CStr) -> io::Result<()> {
     check(i64::from(unsafe { libc::fchmod(file.as_raw_fd(), 0o755) })).map(drop)
 }
 
+/// Whether a file could be executed.
+pub(crate) fn executable(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check(i64::from(unsafe {
+        libc::access(path.as_ptr(), libc::X_OK)
+    }))
+    .map(drop)
+}
+
 /// Makes a character device of number 0, 0: the one device that nobody needs a capability for.
 pub(crate) fn make_whiteout(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is NUL-terminated.

@@ -12,6 +12,10 @@ const CREATE_RULESET: libc::c_long = 444;
 const ADD_RULE: libc::c_long = 445;
 const RESTRICT_SELF: libc::c_long = 446;
 
+/// Version that covers all that is asked of it here: files, truncation, devices, abstract sockets
+/// and signals (Linux 6.12).
+pub(crate) const WHOLE: u32 = 6;
+
 /// `LANDLOCK_CREATE_RULESET_VERSION`.
 const VERSION: u32 = 1;
 /// `LANDLOCK_RULE_PATH_BENEATH`.

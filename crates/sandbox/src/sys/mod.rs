@@ -11,6 +11,7 @@ pub(crate) mod pty;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod watch;
 
 use std::ffi::CString;
 use std::io;
