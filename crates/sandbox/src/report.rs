@@ -32,7 +32,10 @@ pub struct IsolationReport {
     /// The level reached.
     pub level: IsolationLevel,
     /// The layers in force, by stable name: `user`, `mount`, `pid`, `net`, `ipc`, `uts`, `cgroup`,
-    /// `overlay`, `rlimits`, `no-capabilities`, `no-new-privs`, `seccomp`.
+    /// `overlay`, `rlimits`, `no-capabilities`, `no-new-privs`, `seccomp`, `landlock`; `noexec`
+    /// (writable folders hold nothing executable) and `wx` by exec mode; `cgroup-memory` and
+    /// `cgroup-cpu` when limits ask for them; `cgroup-pids`, `cgroup-io`, `cgroup-freeze`,
+    /// `cgroup-kill`.
     pub layers: Vec<String>,
     /// Every probe, run inside with the credentials steps have.
     pub self_test: Vec<ProbeResult>,

@@ -18,10 +18,10 @@ fn perl(environment: &Environment, program: &str) -> Ran {
 fn in_mode(world: &World, name: &str, mode: ExecMode) -> Environment {
     let mut spec = world.spec(name, None);
     let out = world.place.join(format!("out-{name}"));
-    std::fs::create_dir(&out).unwrap();
+    std::fs::create_dir(&out).expect("a folder");
     spec.outputs = Some(out);
     spec.exec.mode = mode;
-    world.supervisor.create(&spec).unwrap()
+    world.supervisor.create(&spec).expect("an environment")
 }
 
 /// Folders that steps write to.

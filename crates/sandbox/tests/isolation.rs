@@ -369,7 +369,7 @@ fn the_preflight_and_an_environment_agree_on_layers() {
     let environment = world.supervisor.create(&spec).unwrap();
     for finding in sandbox::preflight().findings {
         let layer = &finding.name;
-        if layer.starts_with("cgroup-") || layer == "landlock" || layer == "wx" {
+        if layer.starts_with("cgroup-") || ["landlock", "noexec", "wx"].contains(&layer.as_str()) {
             let present = environment.report().layers.contains(layer);
             assert_eq!(present, finding.state != State::Absent, "{finding:?}");
         }

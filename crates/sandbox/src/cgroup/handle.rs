@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::Version;
+use super::{Ability, Version};
 use crate::sys::process;
 
 /// How long a freeze may take: processes deep in the kernel come to a halt only when they leave it.
@@ -32,11 +32,13 @@ pub struct Usage {
 #[derive(Debug, Default)]
 pub(crate) struct Handle {
     folders: Vec<(Version, PathBuf)>,
+    /// Whether memory is among what they count.
+    memory: bool,
 }
 
 impl Handle {
-    /// From what the environment reported.
-    pub(crate) fn new(places: &[String]) -> Self {
+    /// From what the environment reported: its folders, and its layers.
+    pub(crate) fn new(places: &[String], layers: &[String]) -> Self {
         let folders = places.iter().filter_map(|place| {
             let version = match place.as_bytes().first()? {
                 b'1' => Version::One,
@@ -45,8 +47,10 @@ impl Handle {
             };
             Some((version, PathBuf::from(place.get(1..)?)))
         });
+        let memory = Ability::Memory.layer();
         Self {
             folders: folders.collect(),
+            memory: layers.iter().any(|layer| layer == memory),
         }
     }
 
@@ -75,6 +79,9 @@ impl Handle {
 
     /// How often the memory limit killed a process; absent where memory is not counted.
     pub(crate) fn out_of_memory(&self) -> Option<u64> {
+        if !self.memory {
+            return None;
+        }
         self.keyed("memory.events", "oom_kill")
             .or_else(|| self.keyed("memory.oom_control", "oom_kill"))
     }
@@ -171,7 +178,8 @@ mod tests {
         for (name, content) in files {
             fs::write(place.join(name), content).unwrap();
         }
-        Handle::new(&[format!("2{}", place.display())])
+        let layers = ["cgroup-memory".to_owned()];
+        Handle::new(&[format!("2{}", place.display())], &layers)
     }
 
     #[test]

@@ -224,6 +224,7 @@ impl Supervisor {
             } => {
                 let failed = self_test.iter().find(|probe| !probe.passed).cloned();
                 let pidfd = fds.into_iter().next().ok_or_else(nonsense)?;
+                let cgroups = Handle::new(&cgroups, &layers);
                 let report = IsolationReport {
                     level: IsolationLevel::L0,
                     layers,
@@ -231,8 +232,7 @@ impl Supervisor {
                     weaker,
                 };
                 // Dropping it kills the environment.
-                let environment =
-                    Environment::new(id.clone(), ours, pidfd, Handle::new(&cgroups), report);
+                let environment = Environment::new(id.clone(), ours, pidfd, cgroups, report);
                 match failed {
                     None => Ok(environment),
                     Some(probe) => Err(SandboxError::SelfTest {

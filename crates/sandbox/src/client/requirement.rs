@@ -4,7 +4,7 @@ use crate::report::{IsolationLevel, IsolationReport};
 use crate::spec::Required;
 
 /// What to do about a layer that is not in force, by its name.
-const CURES: [(&str, &str); 13] = [
+const CURES: [(&str, &str); 14] = [
     (
         "overlay",
         "Linux 5.11 or later, and workspaces on ext4, xfs, btrfs or tmpfs",
@@ -12,6 +12,10 @@ const CURES: [(&str, &str); 13] = [
     (
         "landlock",
         "Linux 5.13 or later with `landlock` in its `lsm=` list",
+    ),
+    (
+        "noexec",
+        "the exec mode `strict`; in `allow-list` it is in force where no gate judges content",
     ),
     (
         "wx",

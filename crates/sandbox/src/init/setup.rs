@@ -90,6 +90,7 @@ pub(super) fn build(
     Ok(names
         .into_iter()
         .chain(overlay.then_some("overlay"))
+        .chain(request.forbids_new_programs().then_some("noexec"))
         .map(str::to_owned)
         .collect())
 }

@@ -138,8 +138,12 @@ fn hello(failure: Option<&Failure>) -> Vec<u8> {
 
 /// Ends what would end with this process, to clear away what the kernel leaves of it.
 fn clear(workshop: &mut Workshop) {
-    for pid in workshop.groups.inits() {
-        let _ = process::kill(pid, libc::SIGKILL);
+    let inits = workshop.groups.inits();
+    // All at once, so that they die beside each other.
+    for pid in &inits {
+        let _ = process::kill(*pid, libc::SIGKILL);
+    }
+    for pid in inits {
         let _: Option<process::Waited> = process::wait_for(pid).ok();
         workshop.groups.bury(pid);
     }
