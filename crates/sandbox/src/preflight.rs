@@ -17,7 +17,7 @@ use crate::sys::{creds, landlock};
 pub struct Preflight {
     /// The level environments on this host reach; absent when none can be made.
     pub level: Option<IsolationLevel>,
-    /// One per capability tried, in the order they depend on each other.
+    /// One per capability tried; those that environments cannot be made without first.
     pub findings: Vec<Finding>,
 }
 
@@ -113,6 +113,8 @@ pub fn preflight() -> Preflight {
             Some(errno) => cause::explain(name, errno, root),
         })
         .collect();
+    // What nothing goes without first: the first refusal then says why none can be made.
+    findings.sort_by_key(|finding| !NECESSARY.contains(&finding.name.as_str()));
     findings.extend(host::cgroups());
     findings.extend(FURTHER.iter().map(|find| find()));
     let possible = findings
