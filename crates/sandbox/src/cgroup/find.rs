@@ -41,7 +41,7 @@ struct Mounted {
     root: PathBuf,
 }
 
-pub(super) fn find(move_processes: bool) -> Groups {
+pub(super) fn find(movable: &[u32]) -> Groups {
     let mut groups = Groups::default();
     let (Ok(mounts), Ok(own)) = (
         fs::read_to_string("/proc/self/mountinfo"),
@@ -64,7 +64,7 @@ pub(super) fn find(move_processes: bool) -> Groups {
     for version in [Version::Two, Version::One] {
         for hierarchy in mounted.iter().filter(|mounted| mounted.version == version) {
             let taken = groups.abilities();
-            match hierarchy.open(&own, &name, move_processes, &taken) {
+            match hierarchy.open(&own, &name, movable, &taken) {
                 Ok(Some(hierarchy)) => groups.hierarchies.push(hierarchy),
                 Ok(None) => {}
                 Err(error) => obstacle = Some(error),
@@ -81,7 +81,7 @@ impl Mounted {
         &self,
         own: &str,
         name: &str,
-        move_processes: bool,
+        movable: &[u32],
         taken: &[Ability],
     ) -> Result<Option<Hierarchy>, String> {
         let present = self
@@ -107,7 +107,7 @@ impl Mounted {
                 }
                 (present, abilities)
             }
-            Version::Two => self.parent(present, move_processes),
+            Version::Two => self.parent(present, movable),
         };
         sweep(&parent);
         let path = parent.join(name);
@@ -156,8 +156,11 @@ impl Mounted {
     }
 
     /// Where the supervisor's folder of the second version goes, and what its children can have:
-    /// here, if the kernel hands controllers on from here; else, as root, at the top.
-    fn parent(&self, present: PathBuf, move_processes: bool) -> (PathBuf, Vec<Ability>) {
+    /// here, if this folder can hand controllers on; else, as root, at the top.
+    ///
+    /// A folder with processes cannot, unless it is the top. (The kernel permits it for `cpu` and
+    /// `pids`, but then takes folders below for groups of threads.)
+    fn parent(&self, present: PathBuf, movable: &[u32]) -> (PathBuf, Vec<Ability>) {
         let present = match present.parent() {
             Some(parent) if present.ends_with(OWN_LEAF) => parent.to_owned(),
             _ => present,
@@ -166,32 +169,41 @@ impl Mounted {
         if available.is_empty() {
             return (present, available);
         }
-        let mut enabled = enable(&present, &available);
-        if enabled.is_empty() && move_processes && stand_aside(&present).is_ok() {
-            enabled = enable(&present, &available);
+        if is_top(&present) || stand_aside(&present, movable).is_ok() {
+            let enabled = enable(&present, &available);
+            if !enabled.is_empty() {
+                return (present, enabled);
+            }
         }
-        if enabled.is_empty() && creds::effective_uid() == 0 && present != self.place {
+        if creds::effective_uid() == 0 && is_top(&self.place) {
             let top = enable(&self.place, &controllers(&self.place, "cgroup.controllers"));
             if !top.is_empty() {
                 return (self.place.clone(), top);
             }
         }
-        (present, enabled)
+        (present, Vec::new())
     }
 }
 
-/// Leaves a folder to folders, when only the server and its supervisor are in it.
-fn stand_aside(folder: &Path) -> io::Result<()> {
-    let own = [
-        std::process::id().to_string(),
-        std::os::unix::process::parent_id().to_string(),
-    ];
+/// Whether a folder of the second version is the root of the whole hierarchy, not of a part of it
+/// that a container sees.
+fn is_top(folder: &Path) -> bool {
+    !folder.join("cgroup.type").exists()
+}
+
+/// Leaves a folder to folders, when no processes but `movable` ones are in it.
+fn stand_aside(folder: &Path, movable: &[u32]) -> io::Result<()> {
     let processes = fs::read_to_string(folder.join("cgroup.procs"))?;
-    if processes
-        .lines()
-        .any(|process| !own.iter().any(|own| own == process))
-    {
+    let may_move = |process: &str| {
+        process
+            .parse()
+            .is_ok_and(|process| movable.contains(&process))
+    };
+    if !processes.lines().all(may_move) {
         return Err(io::Error::from(io::ErrorKind::ResourceBusy));
+    }
+    if processes.is_empty() {
+        return Ok(());
     }
     let leaf = folder.join(OWN_LEAF);
     match fs::create_dir(&leaf) {

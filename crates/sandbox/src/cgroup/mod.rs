@@ -115,9 +115,10 @@ fn wanted(limits: &Limits, ability: Ability) -> bool {
 }
 
 impl Groups {
-    /// Finds what can be used, and removes what dead supervisors left.
-    pub(crate) fn find(move_processes: bool) -> Self {
-        find::find(move_processes)
+    /// Finds what can be used, and removes what dead supervisors left. Processes that are `movable`
+    /// may be moved into a folder below their present one, where that makes more possible.
+    pub(crate) fn find(movable: &[u32]) -> Self {
+        find::find(movable)
     }
 
     /// What environments of this host can have.

@@ -12,8 +12,7 @@ const DELEGATE: &str =
 
 /// One finding for each thing that cgroups do.
 pub(super) fn cgroups() -> Vec<Finding> {
-    // Moves no process: the server does, where it is alone with its supervisor.
-    let groups = Groups::find(false);
+    let groups = Groups::find(&[std::process::id()]);
     let has: HashSet<Ability> = groups.abilities().into_iter().collect();
     let obstacle = groups.obstacle.clone();
     groups.finish();

@@ -179,7 +179,8 @@ fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
     // Mounts made on the host later still arrive here; none of ours leave.
     mount::set_propagation(c"/", libc::MS_SLAVE).stage("separate mounts from the host")?;
     // While /sys is still the host's.
-    let groups = Groups::find(true);
+    let server = std::os::unix::process::parent_id();
+    let groups = Groups::find(&[std::process::id(), server]);
     template::make_place()?;
     let (alive, anchor) = file::pipe().stage("make a pipe")?;
     let process_id = creds::process_id();

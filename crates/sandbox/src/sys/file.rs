@@ -150,11 +150,11 @@ pub(crate) fn executable(path: &CStr) -> io::Result<()> {
     .map(drop)
 }
 
-/// Makes a character device of number 0, 0: the one device that nobody needs a capability for.
-pub(crate) fn make_whiteout(path: &CStr) -> io::Result<()> {
+/// Makes a block device, which nobody without a capability can.
+pub(crate) fn make_block_device(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is NUL-terminated.
     check(i64::from(unsafe {
-        libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o600, 0)
+        libc::mknod(path.as_ptr(), libc::S_IFBLK | 0o600, libc::makedev(1, 0))
     }))
     .map(drop)
 }
