@@ -34,8 +34,8 @@ pub struct IsolationReport {
     /// The layers in force, by stable name: `user`, `mount`, `pid`, `net`, `ipc`, `uts`, `cgroup`,
     /// `overlay`, `rlimits`, `no-capabilities`, `no-new-privs`, `seccomp`, `landlock`; `noexec`
     /// (writable folders hold nothing executable) and `wx` by exec mode; `cgroup-memory` and
-    /// `cgroup-cpu` when limits ask for them; `cgroup-pids`, `cgroup-io`, `cgroup-freeze`,
-    /// `cgroup-kill`.
+    /// `cgroup-cpu` when limits ask for them; `cgroup-pids` (in the first version of cgroups only
+    /// beside one of these two), `cgroup-io`, `cgroup-freeze`, `cgroup-kill`.
     pub layers: Vec<String>,
     /// Every probe, run inside with the credentials steps have.
     pub self_test: Vec<ProbeResult>,

@@ -276,11 +276,13 @@ fn terminals_watches_keys_and_descriptors_run_out_inside_alone() {
 #[test]
 fn no_cgroup_is_left_by_an_end_and_none_by_a_killed_supervisor() {
     let world = World::new();
-    if !has(&world, "cgroup-pids") {
+    if !has(&world, "cgroup-memory") {
         return;
     }
     let first = world.supervisor.process_id();
-    let environment = world.empty("gone");
+    let mut spec = world.spec("gone", None);
+    spec.limits.memory = Some(1 << 30);
+    let environment = world.supervisor.create(&spec).unwrap();
     let folders = cgroups(first);
     assert!(!folders.is_empty());
     let children = || {
@@ -299,7 +301,9 @@ fn no_cgroup_is_left_by_an_end_and_none_by_a_killed_supervisor() {
 
     let killed = World::new();
     let second = killed.supervisor.process_id();
-    let _environment = killed.empty("swept");
+    let mut spec = killed.spec("swept", None);
+    spec.limits.memory = Some(1 << 30);
+    let _environment = killed.supervisor.create(&spec).unwrap();
     let status = std::process::Command::new("kill")
         .args(["-9", &second.to_string()])
         .status()
@@ -320,7 +324,9 @@ fn usage_is_counted_where_there_are_cgroups() {
     if !has(&world, "cgroup-pids") {
         return;
     }
-    let environment = world.empty("usage");
+    let mut spec = world.spec("usage", None);
+    spec.limits.memory = Some(1 << 30);
+    let environment = world.supervisor.create(&spec).unwrap();
     let before = environment.usage();
     assert_eq!(before.processes, Some(1), "the init alone");
     sh(

@@ -105,12 +105,16 @@ pub(crate) struct Joined {
     pub(crate) places: Vec<String>,
 }
 
-/// What some limits need beyond what every environment gets where it costs nothing.
-fn wanted(limits: &Limits, ability: Ability) -> bool {
-    match ability {
-        Ability::Memory => limits.memory.is_some(),
-        Ability::Cpu => limits.cpu_milli.is_some(),
-        Ability::Io | Ability::Processes | Ability::Freeze | Ability::Kill => true,
+/// Whether an environment with these limits is to have an ability. The second version's cost
+/// nothing, because its init is born in them. Moving it into one of the first version takes
+/// milliseconds on a busy machine, in which nobody on it may fork: only for what was asked for.
+/// (The number of processes is limited without cgroups too, by `RLIMIT_NPROC`.)
+fn wanted(limits: &Limits, version: Version, ability: Ability) -> bool {
+    match (ability, version) {
+        (Ability::Memory, _) => limits.memory.is_some(),
+        (Ability::Cpu, _) => limits.cpu_milli.is_some(),
+        (Ability::Processes, Version::One) => limits.memory.is_some() || limits.cpu_milli.is_some(),
+        (Ability::Processes | Ability::Io | Ability::Freeze | Ability::Kill, _) => true,
     }
 }
 
@@ -140,9 +144,8 @@ impl Groups {
                 .abilities
                 .iter()
                 .copied()
-                .filter(|ability| wanted(limits, *ability))
+                .filter(|ability| wanted(limits, hierarchy.version, *ability))
                 .collect();
-            // Moving a process costs something in each hierarchy; the second version's is free.
             if used.is_empty() {
                 continue;
             }

@@ -31,7 +31,7 @@ const CURES: [(&str, &str); 14] = [
     ),
     (
         "cgroup-pids",
-        "run as root, or under `systemd-run --user --scope -p Delegate=yes`",
+        "a limit `memory` in the spec; run as root, or under `systemd-run --user --scope -p Delegate=yes`",
     ),
     (
         "cgroup-io",
