@@ -10,6 +10,10 @@ use crate::sys::{creds, watch};
 const DELEGATE: &str =
     "run as root, or as `systemd-run --user --scope -p Delegate=yes nightcrew …`";
 
+/// Container engines show cgroups read-only.
+const CONTAINER: &str =
+    "run the container with a writable cgroup file system, or Nightcrew outside of it";
+
 /// One finding for each thing that cgroups do.
 pub(super) fn cgroups() -> Vec<Finding> {
     let groups = Groups::find(&[std::process::id()]);
@@ -23,6 +27,9 @@ pub(super) fn cgroups() -> Vec<Finding> {
                 return Finding::active(layer, "");
             }
             let (cause, cure) = match (ability, &obstacle) {
+                (_, Some(obstacle)) if obstacle.contains("Read-only") => {
+                    (obstacle.clone(), CONTAINER)
+                }
                 (_, Some(obstacle)) => (obstacle.clone(), DELEGATE),
                 (Ability::Io, None) => (
                     "the second version of cgroups hands no io controller on to here".to_owned(),
