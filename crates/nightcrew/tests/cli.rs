@@ -455,6 +455,7 @@ fn a_campaign_is_previewed_carried_out_reviewed_and_closed() {
     stock,no_change,1
     $ nightcrew task show nobody
     error: there is no task `nobody`
+    hint: `nightcrew task list` lists them
     [exit code 1]
     ");
     assert_eq!(place.branches("cart").len(), 2);

@@ -122,6 +122,21 @@ pub(crate) fn shortened(mut text: String, bytes: usize) -> String {
     text
 }
 
+/// At most so many bytes of a patch, cut between lines. What is left out is counted on a line as
+/// git's own notes have it, so that programs which read patches pass over it.
+pub(crate) fn shortened_patch(mut patch: String, bytes: usize) -> String {
+    if patch.len() > bytes {
+        let kept = patch.as_bytes()[..bytes]
+            .iter()
+            .rposition(|byte| *byte == b'\n');
+        let end = kept.map_or(0, |at| at + 1);
+        let rest = patch.len() - end;
+        patch.truncate(end);
+        patch.push_str(&format!("\\ {rest} bytes more are not shown here\n"));
+    }
+    patch
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -172,5 +187,21 @@ mod tests {
             let problem = take(folder.path()).unwrap_err();
             assert!(problem.starts_with("outputs.json "), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_long_patch_is_cut_between_lines_and_says_so() {
+        let patch = "diff --git a/x b/x\n@@ -0,0 +1,2 @@\n+grün\n+blue\n";
+        assert_eq!(shortened_patch(patch.to_owned(), patch.len()), patch);
+        let most = patch.len() - 9;
+        assert!(!patch.is_char_boundary(most), "inside a character");
+        assert_eq!(
+            shortened_patch(patch.to_owned(), most),
+            "diff --git a/x b/x\n@@ -0,0 +1,2 @@\n\\ 13 bytes more are not shown here\n"
+        );
+        assert_eq!(
+            shortened_patch("x".repeat(9), 4),
+            "\\ 9 bytes more are not shown here\n"
+        );
     }
 }

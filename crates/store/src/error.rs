@@ -107,6 +107,12 @@ impl StoreError {
             Self::ReadOnly { .. } => Some(
                 "make the data directory writable for this user, or choose another with --data-dir",
             ),
+            Self::Damaged(_) => Some(
+                "leave it as it is and restore a backup into a new data directory, see docs/book/backup.md",
+            ),
+            Self::Postgres(_) => Some(
+                "look whether that server runs and lets this user in, then try again: nothing was lost",
+            ),
             Self::NotEmpty => Some("restore into a new data directory or an empty database"),
             _ => None,
         }

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// URL of a server to use instead of a throw-away one.
 const SERVER: &str = "NIGHTCREW_TEST_POSTGRES";
 
+/// What a throw-away cluster is made and run with.
+const PROGRAMS: &[&str] = &["initdb", "pg_ctl", "postgres"];
+
 /// Arguments: folder of the PostgreSQL programs. Ends when its input does.
 const GUARD: &str = r#"
 trap '' INT HUP TERM
@@ -150,6 +153,13 @@ pub fn server() -> Result<&'static Server, PostgresError> {
     server.as_ref().map_err(PostgresError::clone)
 }
 
+/// Whether the programs are there that [`server`] needs.
+#[must_use]
+pub fn is_installed() -> bool {
+    let given = std::env::var_os(SERVER).is_some_and(|url| !url.is_empty());
+    folder_of(&["psql"]).is_ok() && (given || folder_of(PROGRAMS).is_ok())
+}
+
 impl Server {
     fn given(url: &str) -> Result<Self, PostgresError> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
@@ -165,7 +175,7 @@ impl Server {
     }
 
     fn start() -> Result<Self, PostgresError> {
-        let programs = folder_of(&["initdb", "pg_ctl", "postgres"])?;
+        let programs = folder_of(PROGRAMS)?;
         let psql = folder_of(&["psql"])?.join("psql");
         let failed = |cause: std::io::Error| PostgresError::NotStarted(cause.to_string());
         let mut guard = as_ordinary_user()

@@ -1,33 +1,36 @@
 //! Programs that tests start: installed where this may be done, named where not.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
+use testkit::browser::Browser;
+use testkit::postgres;
 
 use crate::shell::{on_path, run, say};
 
-/// A program, its Debian package, and what it is for.
+/// Programs, their Debian packages, and what they are for.
 struct Need {
+    /// Asks as the tests do, so that what is called present here is never missed there.
     there: fn() -> bool,
-    package: &'static str,
+    packages: &'static [&'static str],
     why: &'static str,
 }
 
 const NEEDS: &[Need] = &[
     Need {
         there: || on_path("git"),
-        package: "git",
+        packages: &["git"],
         why: "repositories of the tests",
     },
     Need {
-        there: has_postgres,
-        package: "postgresql",
+        there: postgres::is_installed,
+        packages: &["postgresql"],
         why: "the store's tests start a throw-away server",
     },
     Need {
-        there: || on_path("chromium"),
-        package: "chromium",
+        there: || Browser::programs().is_some(),
+        // Debian's browser comes without the program that drives it.
+        packages: &["chromium", "chromium-driver"],
         why: "the console is tested in a browser",
     },
 ];
@@ -51,15 +54,18 @@ pub(super) fn provide() -> Result<Vec<String>> {
 fn absence(need: &Need) -> String {
     format!(
         "SKIP {} is not installed ({}); as root: apt-get install {}",
-        need.package, need.why, need.package
+        need.packages.join(" with "),
+        need.why,
+        need.packages.join(" ")
     )
 }
 
 fn install(missing: &[&Need]) -> Result<()> {
     for need in missing {
         say(format!(
-            "Installing the Debian package {}: {}.",
-            need.package, need.why
+            "Installing from Debian: {} ({}).",
+            need.packages.join(" "),
+            need.why
         ));
     }
     let apt = |arguments: &[&str]| {
@@ -72,7 +78,10 @@ fn install(missing: &[&Need]) -> Result<()> {
             .stdin(std::process::Stdio::null());
         run(&mut command)
     };
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|need| need.packages.iter().copied())
+        .collect();
     let arguments = [
         &["install", "--yes", "--no-install-recommends"],
         packages.as_slice(),
@@ -86,13 +95,14 @@ fn install(missing: &[&Need]) -> Result<()> {
     Ok(())
 }
 
-fn has_postgres() -> bool {
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let debian = versions
-        .map(|entry| entry.path().join("bin/initdb"))
-        .any(|path| Path::is_file(&path));
-    (debian || on_path("initdb")) && on_path("psql")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_is_missing_names_the_package_of_its_driver_too() {
+        let lines: Vec<String> = NEEDS.iter().map(absence).collect();
+        let cure = "apt-get install chromium chromium-driver";
+        assert!(lines.iter().any(|line| line.ends_with(cure)), "{lines:?}");
+    }
 }

@@ -13,6 +13,25 @@ use testkit::server::{Program, Said, Server, passable};
 /// Longest wait for something that happens by itself.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Appends a line to a file in every repository of the inventory.
+pub(crate) const APPEND: &str = r#"name: append
+triggers: [manual]
+targets: { query: 'true' }
+steps:
+  - command: echo more >> notes.txt
+  - validate: [ builtin:conflict-markers ]
+  - change: { title: "Append a line" }
+"#;
+
+/// A refusal with these words and a cure.
+pub(crate) fn refused(said: &Said, words: &[&str]) {
+    assert!(matches!(said.code, Some(1 | 2)), "{said:?}");
+    for word in words {
+        assert!(said.err.contains(word), "no `{word}` in {}", said.err);
+    }
+    assert!(said.err.contains("hint: "), "no cure in {}", said.err);
+}
+
 /// A folder with everything in it that one test touches.
 pub(crate) struct Place {
     folder: TempDir,

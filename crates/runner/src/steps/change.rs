@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::command::LogSink;
 use crate::halt::Halt;
-use crate::outputs::{read_file, shortened};
+use crate::outputs::{read_file, shortened, shortened_patch};
 use crate::pack::{Author, commit, name, with_commits};
 use crate::snapshot::{Pristine, Snapshot, take};
 use crate::task::Work;
@@ -54,7 +54,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
     let Some((tip, pack)) = commits(work, &snapshot, &title) else {
         return Err(unusable(work, index, "its git objects are no pack").await?);
     };
-    let patch = shortened(snapshot.note.patch, PATCH_BYTES);
+    let patch = shortened_patch(snapshot.note.patch, PATCH_BYTES);
     let digests = work
         .talk
         .put(vec![pack, patch.into_bytes(), body.into_bytes()])

@@ -102,11 +102,27 @@ const fn title(code: &str) -> &'static str {
     }
 }
 
+/// The command that lists things of a kind.
+fn list_of(what: &str) -> Option<&'static str> {
+    match what {
+        "automation" => Some("automation list"),
+        "campaign" => Some("campaign list --all"),
+        "event" => Some("event list"),
+        "repository" => Some("inventory list"),
+        "task" => Some("task list"),
+        _ => None,
+    }
+}
+
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let text = explain(&error);
         match error {
-            ServiceError::NotFound { .. } => Self::new(404, "not_found", text),
+            ServiceError::NotFound { what, .. } => {
+                let mut problem = Self::new(404, "not_found", text);
+                problem.hint = list_of(what).map(|list| format!("`nightcrew {list}` lists them"));
+                problem
+            }
             ServiceError::Rejected(_) => Self::new(409, "rejected", text),
             ServiceError::Definition(error) => Self::definition(*error),
             ServiceError::Condition(_) => Self::new(422, "condition", text),

@@ -20,6 +20,13 @@ pub(super) struct Tampering {
     pub(super) checkpoint: String,
 }
 
+impl Tampering {
+    /// Whether only the flipped bit was complained of.
+    pub(super) fn was_found(&self) -> bool {
+        self.untouched && self.finding.is_some()
+    }
+}
+
 /// Copies the database of a control plane that does not run.
 pub(super) fn copy(data_dir: &DataDir) -> Result<(), Failure> {
     let folder = data_dir.root().join(COPY);
