@@ -1,0 +1,585 @@
+//! Using everything up: 49 of the catalogue. Every bomb has a bound of its own, so that a missing
+//! limit shows without harm to the machine.
+
+use std::fs;
+use std::io;
+
+use super::kit;
+use super::outcome::{Attack, Attempt, Outcome, Stop};
+
+pub(crate) const ATTACKS: &[Attack] = &[
+    Attack::new(
+        "proc-fork-bomb",
+        49,
+        "make more processes than the environment may have",
+        |_| fork_bomb(),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-thread-bomb",
+        49,
+        "make more threads than the environment may have",
+        |_| thread_bomb(),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-fd-bomb",
+        49,
+        "open more files than a process may",
+        |_| descriptors(limit("LIMIT_FILES", 4096)),
+    ),
+    Attack::new(
+        "proc-memory-bomb",
+        49,
+        "use more memory than the environment may, in one process",
+        |_| memory(1),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-memory-bomb-many",
+        49,
+        "use more memory than the environment may, in many processes",
+        |_| memory(8),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-keyring-bomb",
+        49,
+        "fill the kernel's keyrings",
+        |_| keys(),
+    ),
+    Attack::new("proc-pty-bomb", 49, "use up the terminals", |_| terminals()).uncontrolled(),
+    Attack::new(
+        "proc-inotify-bomb",
+        49,
+        "use up the watches of files",
+        |_| watches(),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-pipe-bomb",
+        49,
+        "hold very much memory in pipes",
+        |_| pipes(),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-shm-bomb",
+        49,
+        "hold very much System V memory",
+        |_| shared_memory(),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-queue-bomb",
+        49,
+        "hold very much memory in message queues",
+        |_| queues(),
+    )
+    .uncontrolled(),
+    Attack::new("proc-timer-bomb", 49, "make very many timers", |_| timers()).uncontrolled(),
+    Attack::new(
+        "proc-lock-memory",
+        49,
+        "lock memory so that the host cannot use it",
+        |_| lock(),
+    )
+    .root(),
+    Attack::new("proc-limits-raise", 49, "raise own limits", |_| raise()).root(),
+    Attack::new(
+        "proc-sockets-bomb",
+        49,
+        "hold very many connections and their memory",
+        |_| sockets(),
+    )
+    .uncontrolled(),
+    Attack::new(
+        "proc-epoll-bomb",
+        49,
+        "make very many event descriptors over processes",
+        |_| event_descriptors(),
+    )
+    .uncontrolled(),
+];
+
+fn limit(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+fn seen(count: u64, allowed: u64, error: Option<&io::Error>, what: &str) -> Attempt {
+    match error {
+        Some(error) if count <= allowed => Ok(Outcome::Blocked(format!(
+            "{} after {count} {what}",
+            kit::name(kit::number(error))
+        ))),
+        _ => Ok(Outcome::Bypass(format!(
+            "{count} {what}; {allowed} were allowed"
+        ))),
+    }
+}
+
+/// Children that wait until they are killed, at most this many.
+fn fork_bomb() -> Attempt {
+    let allowed = limit("LIMIT_PROCESSES", 512);
+    let mut children = Vec::new();
+    let mut problem = None;
+    while (children.len() as u64) < allowed + 200 {
+        // SAFETY: this program has one thread; the child only waits.
+        match unsafe { libc::fork() } {
+            // SAFETY: plain call.
+            0 => loop {
+                unsafe { libc::pause() };
+            },
+            -1 => {
+                problem = Some(io::Error::last_os_error());
+                break;
+            }
+            child => children.push(child),
+        }
+    }
+    end(&children);
+    seen(
+        children.len() as u64,
+        allowed,
+        problem.as_ref(),
+        "processes",
+    )
+}
+
+fn end(children: &[i32]) {
+    for child in children {
+        // SAFETY: ends and waits for children made here.
+        unsafe {
+            libc::kill(*child, libc::SIGKILL);
+            libc::waitpid(*child, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
+fn thread_bomb() -> Attempt {
+    let allowed = limit("LIMIT_PROCESSES", 512);
+    let (mut threads, mut problem) = (0, None);
+    while threads < allowed + 200 {
+        match std::thread::Builder::new().stack_size(64 << 10).spawn(|| {
+            loop {
+                std::thread::park();
+            }
+        }) {
+            Ok(_) => threads += 1,
+            Err(error) => {
+                problem = Some(error);
+                break;
+            }
+        }
+    }
+    seen(threads, allowed, problem.as_ref(), "threads")
+}
+
+fn descriptors(allowed: u64) -> Attempt {
+    let wanted = allowed + 100;
+    let mut files = Vec::new();
+    while (files.len() as u64) < wanted {
+        match fs::File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => return seen(files.len() as u64, allowed, Some(&error), "open files"),
+        }
+    }
+    seen(wanted, allowed, None, "open files")
+}
+
+/// Touches memory up to a quarter more than allowed, shared out over processes.
+fn memory(processes: u64) -> Attempt {
+    let allowed = limit("LIMIT_MEMORY", 1 << 30);
+    let each = (allowed + allowed / 4) / processes;
+    let mut children = Vec::new();
+    let (mut ready, report) = io::pipe()?;
+    for _ in 0..processes {
+        // SAFETY: this program has one thread; the child makes plain calls only.
+        let child = unsafe { libc::fork() };
+        if child < 0 {
+            end(&children);
+            return Err(kit::stop_or(
+                &io::Error::last_os_error(),
+                "fork",
+                &[libc::EAGAIN, libc::ENOMEM],
+            ));
+        }
+        if child == 0 {
+            use std::io::Write;
+            let mut report = report;
+            // SAFETY: maps new memory; touched page by page below.
+            let address = unsafe {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    each as usize,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                )
+            };
+            let ok = address != libc::MAP_FAILED;
+            if ok {
+                for offset in (0..each as usize).step_by(4096) {
+                    // SAFETY: inside the mapping made above.
+                    unsafe { address.cast::<u8>().add(offset).write_volatile(1) };
+                }
+            }
+            let _ = report.write_all(&[u8::from(ok)]);
+            drop(report);
+            loop {
+                // SAFETY: plain call; the parent ends this process.
+                unsafe { libc::pause() };
+            }
+        }
+        children.push(child);
+    }
+    drop(report);
+    // Everybody holds what it got until all have reported, or were killed.
+    let mut answers = [0; 1];
+    let mut held = 0;
+    for _ in 0..processes {
+        match io::Read::read(&mut ready, &mut answers) {
+            Ok(1) if answers[0] == 1 => held += 1,
+            _ => break,
+        }
+        // Who was killed no longer holds anything.
+        for child in &children {
+            let mut status = 0;
+            // SAFETY: asks for a child made above.
+            if unsafe { libc::waitpid(*child, &raw mut status, libc::WNOHANG) } == *child {
+                end(&children);
+                return Ok(Outcome::Blocked(
+                    "a process was killed for its memory".into(),
+                ));
+            }
+        }
+    }
+    end(&children);
+    if held == processes {
+        Ok(Outcome::Bypass(format!(
+            "{} MiB held in {processes} processes; {} MiB were allowed",
+            (each * processes) >> 20,
+            allowed >> 20
+        )))
+    } else {
+        Ok(Outcome::Blocked(format!(
+            "{held} of {processes} processes got their memory"
+        )))
+    }
+}
+
+fn keys() -> Attempt {
+    let (kind, name, value) = (kit::c_path("user"), kit::c_path("attack"), [0_u8; 32]);
+    let arguments = [
+        kind.as_ptr() as usize,
+        name.as_ptr() as usize,
+        value.as_ptr() as usize,
+        value.len(),
+        (-2_isize) as usize,
+        0,
+    ];
+    match kit::call(libc::SYS_add_key, arguments) {
+        Ok(_) => Ok(Outcome::Bypass("a key was added".into())),
+        Err(error) => Err(kit::stop(&error, "add_key")),
+    }
+}
+
+fn terminals() -> Attempt {
+    let mut held = Vec::new();
+    while held.len() < 600 {
+        match fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/ptmx")
+            .or_else(|_| {
+                fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/pts/ptmx")
+            }) {
+            Ok(file) => held.push(file),
+            Err(error) => return seen(held.len() as u64, 256, Some(&error), "terminals"),
+        }
+    }
+    seen(held.len() as u64, 256, None, "terminals")
+}
+
+fn watches() -> Attempt {
+    let mut held = Vec::new();
+    // The limit belongs to the user, and all environments may share one user.
+    while held.len() < 4000 {
+        // SAFETY: plain call; the descriptor is owned below.
+        let fd = unsafe { libc::inotify_init1(0) };
+        if fd < 0 {
+            let error = io::Error::last_os_error();
+            return seen(held.len() as u64, 256, Some(&error), "watchers");
+        }
+        held.push(kit::own(i64::from(fd)));
+    }
+    seen(held.len() as u64, 256, None, "watchers")
+}
+
+fn pipes() -> Attempt {
+    let mut held = Vec::new();
+    let mut bytes = 0;
+    let allowed = limit("LIMIT_MEMORY", 1 << 30);
+    loop {
+        let (read, write) = match io::pipe() {
+            Ok(pair) => pair,
+            Err(error) => {
+                return Ok(Outcome::Blocked(format!(
+                    "{} with {} MiB in pipes",
+                    kit::name(kit::number(&error)),
+                    bytes >> 20
+                )));
+            }
+        };
+        use std::os::fd::AsRawFd;
+        // SAFETY: plain calls on an own descriptor.
+        let size = unsafe {
+            libc::fcntl(write.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
+            libc::fcntl(write.as_raw_fd(), libc::F_SETPIPE_SZ, 1 << 20)
+        };
+        let mut filler = write.try_clone()?;
+        let block = [0_u8; 65536];
+        while let Ok(count @ 1..) = io::Write::write(&mut filler, &block) {
+            bytes += count as u64;
+        }
+        held.push((read, write, size));
+        if bytes > allowed {
+            return Ok(Outcome::Bypass(format!(
+                "{} MiB in pipes; {} MiB were allowed",
+                bytes >> 20,
+                allowed >> 20
+            )));
+        }
+    }
+}
+
+fn shared_memory() -> Attempt {
+    let (mut made, mut problem) = (Vec::new(), None);
+    let allowed = limit("LIMIT_MEMORY", 1 << 30);
+    let each = 64_usize << 20;
+    while (made.len() * each) as u64 <= allowed {
+        // SAFETY: plain calls; every segment is removed below.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, each, 0o600) };
+        if id < 0 {
+            problem = Some(io::Error::last_os_error());
+            break;
+        }
+        made.push(id);
+        // SAFETY: as above; touched so that it takes memory.
+        let address = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+        if address as isize == -1 {
+            problem = Some(io::Error::last_os_error());
+            break;
+        }
+        for offset in (0..each).step_by(4096) {
+            // SAFETY: inside the segment.
+            unsafe { address.cast::<u8>().add(offset).write_volatile(1) };
+        }
+    }
+    for id in &made {
+        // SAFETY: plain call.
+        unsafe { libc::shmctl(*id, libc::IPC_RMID, std::ptr::null_mut()) };
+    }
+    match problem {
+        Some(error) => Ok(Outcome::Blocked(format!(
+            "{} with {} MiB",
+            kit::name(kit::number(&error)),
+            (made.len() * each) >> 20
+        ))),
+        None => Ok(Outcome::Bypass(format!(
+            "{} MiB of System V memory; {} MiB were allowed",
+            (made.len() * each) >> 20,
+            allowed >> 20
+        ))),
+    }
+}
+
+fn queues() -> Attempt {
+    let mut bytes = 0_u64;
+    let mut number = 0;
+    while number < 300 {
+        number += 1;
+        // SAFETY: plain calls; queues go with the namespace, which goes with the environment.
+        let id = unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600) };
+        if id < 0 {
+            return Ok(Outcome::Blocked(format!(
+                "{} after {number} queues, {} MiB",
+                kit::name(kit::number(&io::Error::last_os_error())),
+                bytes >> 20
+            )));
+        }
+        let message = [1_u64; 1025];
+        // SAFETY: the message outlives the call.
+        while unsafe { libc::msgsnd(id, message.as_ptr().cast(), 8192, libc::IPC_NOWAIT) } == 0 {
+            bytes += 8192;
+        }
+    }
+    Ok(Outcome::Blocked(format!(
+        "{number} queues hold {} MiB: bounded by the namespace",
+        bytes >> 20
+    )))
+}
+
+fn timers() -> Attempt {
+    for number in 0..40_000_u64 {
+        let mut timer = 0_i32;
+        if let Err(error) = kit::call(
+            libc::SYS_timer_create,
+            [
+                libc::CLOCK_MONOTONIC as usize,
+                0,
+                (&raw mut timer) as usize,
+                0,
+                0,
+                0,
+            ],
+        ) {
+            return Ok(Outcome::Blocked(format!(
+                "{} after {number} timers",
+                kit::name(kit::number(&error))
+            )));
+        }
+    }
+    Ok(Outcome::Bypass("40,000 timers".into()))
+}
+
+fn lock() -> Attempt {
+    const LENGTH: usize = 64 << 20;
+    // SAFETY: maps new memory, given back with this process.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            LENGTH,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(Stop::Blocked("mmap".into()));
+    }
+    // SAFETY: inside the mapping.
+    if unsafe { libc::mlock(address, LENGTH) } == 0 {
+        return Ok(Outcome::Bypass("64 MiB are locked".into()));
+    }
+    Err(kit::stop_or(
+        &io::Error::last_os_error(),
+        "mlock of 64 MiB",
+        &[libc::ENOMEM, libc::EAGAIN],
+    ))
+}
+
+fn raise() -> Attempt {
+    for (resource, name) in [
+        (libc::RLIMIT_NPROC, "processes"),
+        (libc::RLIMIT_NOFILE, "open files"),
+        (libc::RLIMIT_FSIZE, "file size"),
+        (libc::RLIMIT_AS, "address space"),
+        (libc::RLIMIT_NICE, "priority"),
+    ] {
+        let mut old = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: the limits outlive the calls.
+        unsafe { libc::getrlimit(resource, &raw mut old) };
+        if old.rlim_max == libc::RLIM_INFINITY {
+            continue;
+        }
+        let new = libc::rlimit {
+            rlim_cur: old.rlim_max + 1,
+            rlim_max: old.rlim_max + 1,
+        };
+        // SAFETY: as above.
+        if unsafe { libc::setrlimit(resource, &raw const new) } == 0 {
+            return Ok(Outcome::Bypass(format!("the limit of {name} was raised")));
+        }
+    }
+    Ok(Outcome::Blocked("no limit can be raised".into()))
+}
+
+fn sockets() -> Attempt {
+    let mut held = Vec::new();
+    let allowed = limit("LIMIT_MEMORY", 1 << 30);
+    let mut bytes = 0_u64;
+    let block = [0_u8; 65536];
+    loop {
+        let (mut one, two) = match std::os::unix::net::UnixStream::pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                return Ok(Outcome::Blocked(format!(
+                    "{} with {} MiB in sockets",
+                    kit::name(kit::number(&error)),
+                    bytes >> 20
+                )));
+            }
+        };
+        one.set_nonblocking(true)?;
+        while let Ok(count @ 1..) = io::Write::write(&mut one, &block) {
+            bytes += count as u64;
+        }
+        held.push((one, two));
+        if bytes > allowed {
+            return Ok(Outcome::Bypass(format!(
+                "{} MiB in sockets; {} MiB were allowed",
+                bytes >> 20,
+                allowed >> 20
+            )));
+        }
+    }
+}
+
+/// Descriptors over processes: the host's table of files is shared by all.
+fn event_descriptors() -> Attempt {
+    let wanted = 60_u64;
+    let mut children = Vec::new();
+    let (mut ready, report) = io::pipe()?;
+    for _ in 0..wanted {
+        // SAFETY: this program has one thread; the child makes plain calls only.
+        match unsafe { libc::fork() } {
+            0 => {
+                use std::io::Write;
+                let mut report = report;
+                let mut count = 0_u32;
+                // SAFETY: plain calls.
+                while unsafe { libc::eventfd(0, 0) } >= 0 {
+                    count += 1;
+                }
+                let _ = report.write_all(&count.to_le_bytes());
+                loop {
+                    // SAFETY: plain call; the parent ends this process.
+                    unsafe { libc::pause() };
+                }
+            }
+            -1 => break,
+            child => children.push(child),
+        }
+    }
+    drop(report);
+    let mut total = 0;
+    let mut answer = [0; 4];
+    for _ in 0..children.len() {
+        if io::Read::read_exact(&mut ready, &mut answer).is_err() {
+            break;
+        }
+        total += u64::from(u32::from_le_bytes(answer));
+    }
+    end(&children);
+    let allowed = limit("LIMIT_FILES", 4096) * limit("LIMIT_PROCESSES", 512);
+    Ok(if total <= allowed {
+        Outcome::Blocked(format!(
+            "{total} descriptors in {} processes: within both limits",
+            children.len()
+        ))
+    } else {
+        Outcome::Bypass(format!("{total} descriptors; {allowed} were allowed"))
+    })
+}
