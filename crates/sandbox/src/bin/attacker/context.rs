@@ -62,6 +62,15 @@ impl Context {
         self.variable(denied.variable()).map(PathBuf::from)
     }
 
+    /// The environment's first process; in a control, a process of the host that stands for it.
+    pub(crate) fn first_process(&self) -> Result<String, Stop> {
+        if self.control {
+            self.variable("HOST_PID")
+        } else {
+            Ok("1".into())
+        }
+    }
+
     /// The tool, where it may be moved.
     pub(crate) fn movable(&self) -> Result<PathBuf, Stop> {
         self.variable("TARGET_WORK").map(PathBuf::from)

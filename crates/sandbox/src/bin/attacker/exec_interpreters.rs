@@ -33,12 +33,11 @@ const STARTERS: &[Attack] = starters! {
     "exec-by-setsid" "setsid starts it" ["sh", "-c", "setsid -w $TARGET"];
     "exec-by-busybox" "an applet of busybox starts it" ["busybox", "sh", "-c", "$TARGET"];
     "exec-by-git-alias" "an alias of git starts it" ["sh", "-c", "git -c alias.x=\"!$TARGET\" x"];
-    "exec-by-git-pager" "the pager of git is it" ["sh", "-c", "git -c core.pager=$TARGET -p --version; git -c core.pager=$TARGET -p help -a"];
+    "exec-by-git-diff" "the diff program of git is it" ["sh", "-c", "git -c diff.external=$TARGET diff --no-index /etc/hostname /etc/passwd"];
     "exec-by-git-editor" "the editor of git is it" ["sh", "-c", "d=$(mktemp -d) && cd $d && git init -q . && GIT_EDITOR=\"$TARGET\" git config --file x --edit"];
     "exec-by-git-ssh" "the transport of git is it" ["sh", "-c", "GIT_SSH_COMMAND=\"$TARGET >&2; echo\" git ls-remote ssh://x/y 2>&1"];
     "exec-by-make" "make starts it" ["sh", "-c", "printf 'all:\\n\\t@%s\\n' $TARGET | make -f -"];
     "exec-by-tar" "tar starts it at a checkpoint" ["sh", "-c", "tar -cf /dev/null --checkpoint=1 --checkpoint-action=exec=$TARGET /etc/hostname"];
-    "exec-by-sort" "sort starts it as its compressor" ["sh", "-c", "seq 1 200000 | sort -S 64k --compress-program=$TARGET 2>&1"];
     "exec-by-split" "split starts it as its filter" ["sh", "-c", "echo x | split --filter=$TARGET -"];
     "exec-by-vim" "vim starts it" ["sh", "-c", "vim -es -c \"!$TARGET\" -c q </dev/null"];
     "exec-by-gdb" "gdb starts it" ["sh", "-c", "gdb -q -batch -ex \"shell $TARGET\""];
@@ -124,8 +123,7 @@ fn by(context: &Context, words: &[&str]) -> Attempt {
     // What the shell starts must be there too, or a missing program would look like a refusal.
     if *first == "sh" {
         for word in [
-            "sed", "find", "xargs", "git", "make", "tar", "sort", "split", "vim", "gdb", "script",
-            "setsid",
+            "sed", "find", "xargs", "git", "make", "tar", "split", "vim", "gdb", "script", "setsid",
         ] {
             if rest[1].split(['|', ' ', ';']).any(|part| part == word) {
                 kit::program(word)?;

@@ -108,7 +108,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "exec-proc-1-root",
         5,
         "run it through /proc/1/root",
-        |context| under(context, "/proc/1/root"),
+        |context| under(context, &format!("/proc/{}/root", context.first_process()?)),
     )
     .root(),
     Attack::new(

@@ -32,28 +32,28 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "fs-proc-init-variables",
         24,
         "read the variables of the environment's first process",
-        |_| read("/proc/1/environ"),
+        |context| read(&first(context, "environ")?),
     )
     .root(),
     Attack::new(
         "fs-proc-init-memory",
         24,
         "open the memory of the environment's first process",
-        |_| open("/proc/1/mem"),
+        |context| open(&first(context, "mem")?),
     )
     .root(),
     Attack::new(
         "fs-proc-init-files",
         24,
         "list the descriptors of the environment's first process",
-        |_| list("/proc/1/fd"),
+        |context| list(&first(context, "fd")?),
     )
     .root(),
     Attack::new(
         "fs-proc-init-maps",
         24,
         "read the address space of the environment's first process",
-        |_| read("/proc/1/maps"),
+        |context| read(&first(context, "maps")?),
     )
     .root(),
     Attack::new(
@@ -150,7 +150,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "take away own limits through /proc/self",
         self_settings,
     )
-    .root(),
+    .uncontrolled(),
     Attack::new(
         "fs-proc-uid-map",
         24,
@@ -162,7 +162,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "fs-proc-ns-files",
         24,
         "open the namespaces of the environment's first process",
-        |_| open("/proc/1/ns/mnt"),
+        |context| open(&first(context, "ns/mnt")?),
     )
     .root(),
     Attack::new(
@@ -189,6 +189,11 @@ pub(crate) const ATTACKS: &[Attack] = &[
     )
     .uncontrolled(),
 ];
+
+/// A file of the environment's first process.
+fn first(context: &Context, file: &str) -> Result<String, Stop> {
+    Ok(format!("/proc/{}/{file}", context.first_process()?))
+}
 
 fn outsider(context: &Context, file: &str) -> Attempt {
     let number = context.variable("HOST_PID")?;

@@ -91,16 +91,16 @@ doors! {
     "proc-clock-adjust" 53 None "bend the clock (with a wrong address)" libc::SYS_clock_adjtime, [0, BAD, 0, 0, 0, 0], [EFAULT];
     "proc-personality" 53 User "take address randomisation away" libc::SYS_personality, [0x004_0000, 0, 0, 0, 0, 0], [];
     "proc-modify-ldt" 53 User "change segment descriptors" libc::SYS_modify_ldt, [0, 0, 0, 0, 0, 0], [];
-    "proc-iopl" 53 Root "get the machine's ports" libc::SYS_iopl, [0, 0, 0, 0, 0, 0], [];
-    "proc-ioperm" 53 Root "get one of the machine's ports" libc::SYS_ioperm, [0x80, 0, 0, 0, 0, 0], [];
+    "proc-iopl" 53 None "get the machine's ports" libc::SYS_iopl, [0, 0, 0, 0, 0, 0], [];
+    "proc-ioperm" 53 None "get one of the machine's ports" libc::SYS_ioperm, [0x80, 0, 0, 0, 0, 0], [];
     "proc-acct" 53 None "have all processes recorded" libc::SYS_acct, [at(EMPTY), 0, 0, 0, 0, 0], [ENOENT];
     "proc-syslog" 53 Root "read the kernel's log" libc::SYS_syslog, [10, 0, 0, 0, 0, 0], [];
     "proc-sethostname" 53 None "change the host name (with a wrong length)" libc::SYS_sethostname, [at(EMPTY), BAD, 0, 0, 0, 0], [EINVAL];
     "proc-setdomainname" 53 None "change the domain name (with a wrong length)" libc::SYS_setdomainname, [at(EMPTY), BAD, 0, 0, 0, 0], [EINVAL];
     "proc-vhangup" 53 None "hang up the terminal" libc::SYS_vhangup, [0; 6], [];
     "proc-lookup-dcookie" 53 None "turn profiler cookies into paths" libc::SYS_lookup_dcookie, [0; 6], [EINVAL, ENXIO];
-    "proc-move-pages" 53 Root "move memory of another process" libc::SYS_move_pages, [1, 0, 0, 0, 0, 0], [EINVAL, libc::EACCES];
-    "proc-migrate-pages" 53 Root "move all memory of another process" libc::SYS_migrate_pages, [1, 0, 0, 0, 0, 0], [EINVAL];
+    "proc-move-pages" 53 Root "move memory of another process" libc::SYS_move_pages, [first(), 0, 0, 0, 0, 0], [EINVAL, libc::EACCES];
+    "proc-migrate-pages" 53 Root "move all memory of another process" libc::SYS_migrate_pages, [first(), 0, 0, 0, 0, 0], [EINVAL];
     "proc-memfd-create" 8 User "make a file in memory" libc::SYS_memfd_create, [at(EMPTY), 0, 0, 0, 0, 0], [];
     "proc-memfd-secret" 8 None "make secret memory with a descriptor" libc::SYS_memfd_secret, [0, 0, 0, 0, 0, 0], [];
     "proc-io-uring-enter" 20 User "enter an io_uring" libc::SYS_io_uring_enter, [BAD, 0, 0, 0, 0, 0], [EBADF];
@@ -112,6 +112,17 @@ doors! {
 
 /// Version 3, this process; all capabilities, effective and permitted, as root has them.
 static CAPABILITIES: [u32; 8] = [0x2008_0522, 0, 1 << 21, 1 << 21, 0, 0, 0, 0];
+
+/// The environment's first process; in a control, the process that stands for it.
+fn first() -> usize {
+    let number = std::env::var("HOST_PID").unwrap_or_default();
+    match std::fs::read_to_string(format!("/proc/{number}/comm")) {
+        Ok(name) if std::env::var("HOST_COMM").is_ok_and(|host| host == name.trim()) => {
+            number.parse().unwrap_or(1)
+        }
+        _ => 1,
+    }
+}
 
 /// An own namespace's file; what keeps it open is the child that makes the call.
 fn namespace() -> usize {

@@ -5,6 +5,7 @@ mod context;
 mod elf;
 mod exec_cache;
 mod exec_content;
+mod exec_gate;
 mod exec_interpreters;
 mod exec_ldso;
 mod exec_loaders;
@@ -17,11 +18,14 @@ mod files_proc;
 mod helper;
 mod kernel;
 mod kit;
+mod launcher;
 mod limits;
+mod limits_memory;
 mod outcome;
 mod processes;
 mod quota;
 mod signals;
+mod view;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -41,12 +45,16 @@ fn catalogue() -> Vec<Attack> {
         exec_scripts::ATTACKS,
         exec_cache::ATTACKS,
         exec_places::ATTACKS,
+        exec_gate::ATTACKS,
         files::ATTACKS,
+        view::ATTACKS,
         files_proc::ATTACKS,
         quota::ATTACKS,
         signals::ATTACKS,
         processes::ATTACKS,
+        launcher::ATTACKS,
         limits::ATTACKS,
+        limits_memory::ATTACKS,
         kernel::ATTACKS,
         audit::ATTACKS,
     ]
