@@ -83,7 +83,6 @@ pub(crate) const ATTACKS: &[Attack] = &[
         flood_names,
     )
     .uncontrolled(),
-    Attack::new("audit-flood-output", 60, "print without end", flood_output).uncontrolled(),
     Attack::new(
         "audit-secret-in-arguments",
         61,
@@ -252,17 +251,6 @@ fn flood_names(context: &Context) -> Attempt {
         }
     }
     attempt
-}
-
-fn flood_output(_: &Context) -> Attempt {
-    let mut out = io::stdout();
-    let block = "flood\n".repeat(10_000);
-    for _ in 0..400 {
-        if out.write_all(block.as_bytes()).is_err() {
-            break;
-        }
-    }
-    Ok(Outcome::HostJudges("24 MB were printed".into()))
 }
 
 fn secret_arguments(context: &Context) -> Attempt {
