@@ -38,14 +38,14 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn promised(&self) -> Expected {
-        expected(&self.name, self.item, self.tier, self.mode)
+        expected(&self.name, self.tier, self.mode)
     }
 
     /// A line when the result is not what is promised, in either direction.
     pub(crate) fn difference(&self) -> Option<String> {
         let agreed = match (self.outcome, self.promised()) {
             (Outcome::Blocked, Expected::Blocked)
-            | (Outcome::Bypass, Expected::NotPromised(_))
+            | (Outcome::Bypass, Expected::NotPromised(_) | Expected::Open(_))
             | (_, Expected::Depends(_))
             | (Outcome::NotApplicable, _) => self.outcome != Outcome::Fault,
             _ => false,
@@ -66,6 +66,7 @@ impl Row {
             Expected::Blocked => ("blocked", ""),
             Expected::NotPromised(reason) => ("not promised", reason),
             Expected::Depends(reason) => ("depends", reason),
+            Expected::Open(reason) => ("open", reason),
         };
         json!({
             "name": self.name, "item": self.item, "what": self.what, "tier": self.tier.name(),
@@ -177,11 +178,13 @@ fn perform(
         .split_once(": ")
         .map_or(last, |(_, seen)| seen)
         .to_owned();
+    let mut environment = Some(environment);
     let (outcome, seen) = match ran.status {
         ExitStatus::Code(0) => (Outcome::Bypass, seen),
         ExitStatus::Code(10) => (Outcome::Blocked, seen),
         ExitStatus::Code(20) => (Outcome::NotApplicable, seen),
         ExitStatus::Code(30) => {
+            let environment = environment.take().unwrap();
             match judge::judge(supervisor, scene, tier, mode, environment, &attack.name) {
                 Ok(held) => (Outcome::Blocked, format!("{seen}; {held}")),
                 Err(broken) => (Outcome::Bypass, format!("{seen}; {broken}")),
@@ -196,6 +199,7 @@ fn perform(
             format!("{status:?} {seen} {}", ran.err.trim()),
         ),
     };
+    drop(environment);
     let removed = [scene.layer(&attack.name), scene.outputs(&attack.name)]
         .iter()
         .find_map(|path| sandbox::remove_layer(path).err());

@@ -87,7 +87,9 @@ fn table(rows: &[Row]) -> String {
 fn cell(row: &Row, reasons: &mut Vec<&'static str>) -> String {
     let reason = match row.promised() {
         Expected::Blocked => None,
-        Expected::NotPromised(reason) | Expected::Depends(reason) => Some(reason),
+        Expected::NotPromised(reason) | Expected::Depends(reason) | Expected::Open(reason) => {
+            Some(reason)
+        }
     };
     let mark = reason.map_or_else(String::new, |reason| {
         let place = reasons.iter().position(|known| *known == reason);

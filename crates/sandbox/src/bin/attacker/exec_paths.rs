@@ -195,7 +195,8 @@ fn moved_parent(context: &Context) -> Attempt {
 
 /// An empty executable file, open, and the tool, open for reading.
 fn two_files(context: &Context) -> Result<(fs::File, fs::File, PathBuf, usize), Stop> {
-    let tool = context.path(Denied::Tool)?;
+    // In the workspace, so that both lie on one file system.
+    let tool = context.movable()?;
     let from = fs::File::open(&tool).map_err(|error| kit::stop(&error, "opening the tool"))?;
     let length = from.metadata()?.len() as usize;
     let path = context.place()?.join("copied");

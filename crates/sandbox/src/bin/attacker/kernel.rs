@@ -105,7 +105,6 @@ doors! {
     "proc-memfd-secret" 8 None "make secret memory with a descriptor" libc::SYS_memfd_secret, [0, 0, 0, 0, 0, 0], [];
     "proc-io-uring-enter" 20 User "enter an io_uring" libc::SYS_io_uring_enter, [BAD, 0, 0, 0, 0, 0], [EBADF];
     "proc-io-uring-register" 20 User "register with an io_uring" libc::SYS_io_uring_register, [BAD, 0, 0, 0, 0, 0], [EBADF, EINVAL, libc::EOPNOTSUPP];
-    "proc-setuid" 21 Root "become another user" libc::SYS_setuid, [12345, 0, 0, 0, 0, 0], [EINVAL];
     "proc-setgroups" 21 Root "leave all groups" libc::SYS_setgroups, [0, 0, 0, 0, 0, 0], [];
     "proc-capset" 21 Root "take capabilities" libc::SYS_capset, [CAPABILITIES.as_ptr() as usize, CAPABILITIES.as_ptr() as usize + 8, 0, 0, 0, 0], [];
 }

@@ -121,12 +121,14 @@ fn cgroup_paths() -> Attempt {
 fn exe(path: &str) -> Attempt {
     match fs::File::options().write(true).open(path) {
         Ok(_) => Ok(Outcome::Bypass(format!("{path} is writable"))),
-        // Busy means that only its running stood in the way: later it can be written (CVE-2019-5736).
+        // Busy means that only its running stood in the way, and later it can be written
+        // (CVE-2019-5736), unless its mount refuses any change.
         Err(error) if kit::number(&error) == libc::ETXTBSY => {
-            let target = fs::read_link(path)?;
+            let permissions = fs::metadata(path)?.permissions();
+            fs::set_permissions(path, permissions).map_err(|error| stop(&error, "chmod"))?;
+            let target = fs::read_link(path)?.display().to_string();
             Ok(Outcome::Bypass(format!(
-                "{} would be writable once it ends",
-                target.display()
+                "{target} would be writable once it ends"
             )))
         }
         Err(error) => Err(stop(&error, path)),

@@ -44,13 +44,6 @@ pub(crate) const ATTACKS: &[Attack] = &[
     .uncontrolled(),
     Attack::new("proc-timer-bomb", 49, "make very many timers", |_| timers()).uncontrolled(),
     Attack::new("proc-limits-raise", 49, "raise own limits", |_| raise()).uncontrolled(),
-    Attack::new(
-        "proc-epoll-bomb",
-        49,
-        "make very many event descriptors over processes",
-        |_| event_descriptors(),
-    )
-    .uncontrolled(),
 ];
 
 pub(crate) fn limit(name: &str, otherwise: u64) -> u64 {
@@ -242,51 +235,4 @@ fn raise() -> Attempt {
         }
     }
     Ok(Outcome::Blocked("no limit can be raised".into()))
-}
-
-/// Descriptors over processes: the host's table of files is shared by all.
-fn event_descriptors() -> Attempt {
-    let wanted = 60_u64;
-    let mut children = Vec::new();
-    let (mut ready, report) = io::pipe()?;
-    for _ in 0..wanted {
-        // SAFETY: this program has one thread; the child makes plain calls only.
-        match unsafe { libc::fork() } {
-            0 => {
-                use std::io::Write;
-                let mut report = report;
-                let mut count = 0_u32;
-                // SAFETY: plain calls.
-                while unsafe { libc::eventfd(0, 0) } >= 0 {
-                    count += 1;
-                }
-                let _ = report.write_all(&count.to_le_bytes());
-                loop {
-                    // SAFETY: plain call; the parent ends this process.
-                    unsafe { libc::pause() };
-                }
-            }
-            -1 => break,
-            child => children.push(child),
-        }
-    }
-    drop(report);
-    let mut total = 0;
-    let mut answer = [0; 4];
-    for _ in 0..children.len() {
-        if io::Read::read_exact(&mut ready, &mut answer).is_err() {
-            break;
-        }
-        total += u64::from(u32::from_le_bytes(answer));
-    }
-    end(&children);
-    let allowed = limit("LIMIT_FILES", 4096) * limit("LIMIT_PROCESSES", 512);
-    Ok(if total <= allowed {
-        Outcome::Blocked(format!(
-            "{total} descriptors in {} processes: within both limits",
-            children.len()
-        ))
-    } else {
-        Outcome::Bypass(format!("{total} descriptors; {allowed} were allowed"))
-    })
 }

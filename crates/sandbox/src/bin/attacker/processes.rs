@@ -244,35 +244,43 @@ fn replace_filter() -> Attempt {
     }
 }
 
-/// Answering `CONTINUE` oneself must not undo a refusal; harmless as long as a stricter filter wins.
+/// A listener of one's own must not be asked about what the fence refuses.
 fn listener() -> Attempt {
-    static NOTIFY: [u64; 1] = [0x7fc0_0000_0000_0006];
+    // Load the number; if it is unshare, ask the listener; allow the rest.
+    static NOTIFY: [u64; 4] = [
+        0x0000_0000_0000_0020,
+        0x0000_0000_0100_0015 | (libc::SYS_unshare as u64) << 32,
+        0x7fc0_0000_0000_0006,
+        0x7fff_0000_0000_0006,
+    ];
     let program = Program {
-        length: 1,
-        filter: &raw const NOTIFY,
+        length: 4,
+        filter: NOTIFY.as_ptr().cast(),
     };
-    // SAFETY: plain calls in a child; every later call of it would wait for an answer, so it ends at once
-    // by the parent's signal.
+    // SAFETY: this program has one thread; the child makes plain calls only.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: as above.
+        // SAFETY: as above; the filter outlives the call.
         unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             let fd = libc::syscall(libc::SYS_seccomp, 1, 8, &raw const program);
             if fd < 0 {
                 libc::_exit(*libc::__errno_location());
             }
-            // Waits for ever in this call: nobody answers.
-            libc::_exit(0);
         }
+        // Nobody answers: whoever is asked waits for ever, whoever is refused before comes back.
+        let number = refused_call().map_or_else(|error| kit::number(&error), |_| 0);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(number) };
     }
     let mut status = 0;
     for _ in 0..200_000 {
         // SAFETY: asks for the child made above.
         if unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == child {
+            let error = io::Error::from_raw_os_error(libc::WEXITSTATUS(status));
             return Err(stop_or(
-                &io::Error::from_raw_os_error(libc::WEXITSTATUS(status)),
-                "seccomp with a listener",
+                &error,
+                "unshare under an own listener",
                 &[libc::EBUSY],
             ));
         }
@@ -283,7 +291,9 @@ fn listener() -> Attempt {
         libc::kill(child, libc::SIGKILL);
         libc::waitpid(child, &raw mut status, 0);
     }
-    Ok(Outcome::Bypass("a listener was installed".into()))
+    Ok(Outcome::Bypass(
+        "an own listener is asked about a refused call".into(),
+    ))
 }
 
 #[cfg(target_arch = "x86_64")]
