@@ -53,6 +53,36 @@ fn the_catalogue_has_every_item_and_no_name_twice() {
 }
 
 #[test]
+fn a_result_that_is_not_promised_differs_in_either_direction() {
+    let row = |name: &str, outcome| matrix::Row {
+        name: name.into(),
+        item: 1,
+        what: String::new(),
+        tier: Tier::L1,
+        mode: Mode::DenyList,
+        outcome,
+        seen: String::new(),
+    };
+    use matrix::Outcome::{Blocked, Bypass, Fault, NotApplicable};
+    for (name, outcome, differs) in [
+        ("exec-direct", Blocked, false),
+        ("exec-direct", NotApplicable, false),
+        ("exec-direct", Bypass, true),
+        ("exec-direct", Fault, true),
+        ("exec-padded-smuggled", Bypass, false),
+        ("exec-padded-smuggled", Blocked, true),
+        ("exec-padded", Bypass, true),
+        ("exec-new-mount-bind", Bypass, true),
+        ("audit-flood", Bypass, true),
+        ("proc-mount", Bypass, true),
+        ("proc-mount", Fault, true),
+    ] {
+        let difference = row(name, outcome).difference();
+        assert_eq!(difference.is_some(), differs, "{name} {outcome:?}");
+    }
+}
+
+#[test]
 fn every_attack_with_a_control_works_where_nothing_stops_it() {
     let scene = Scene::new();
     let mut failed = Vec::new();
