@@ -14,7 +14,7 @@ use super::kit::{self, said};
 use super::outcome::{Attack, Attempt, Outcome, Stop};
 
 /// How long a race is tried.
-const RACE: Duration = Duration::from_millis(1500);
+const RACE: Duration = Duration::from_millis(800);
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack::new(
