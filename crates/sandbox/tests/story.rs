@@ -15,7 +15,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::{Ran, World, run, skip};
-use sandbox::{Environment, ExecSpec, ExitStatus};
+use sandbox::{
+    Environment, ExecMode, ExecRule, ExecSpec, ExecTarget, ExitStatus, IsolationLevel, RuleVerdict,
+};
 use serde_json::Value;
 
 /// The version that was tried; another is as good if it speaks the same protocol.
@@ -57,10 +59,6 @@ enum Mode {
 /// An environment of this mode: the story in its workspace, the agent among its inputs. The only
 /// function that knows how.
 fn make_environment(world: &World, mode: &Mode, agents: PathBuf) -> Option<Environment> {
-    if let Mode::DenyNpx = mode {
-        skip("exec control is not built yet");
-        return None;
-    }
     let base = world.base(&[
         ("story.py", include_str!("story/story.py")),
         ("scenario.json", include_str!("story/scenario.json")),
@@ -68,7 +66,20 @@ fn make_environment(world: &World, mode: &Mode, agents: PathBuf) -> Option<Envir
     let mut spec = world.spec("story", Some(&base));
     spec.inputs = Some(agents);
     spec.limits.wall = Duration::from_mins(15);
-    Some(world.supervisor.create(&spec).expect("an environment"))
+    if let Mode::DenyNpx = mode {
+        spec.exec.mode = ExecMode::DenyList;
+        spec.exec.rules = vec![ExecRule {
+            verdict: RuleVerdict::Deny,
+            target: ExecTarget::Name("npx".into()),
+            reason: "packages come from the recipe".into(),
+        }];
+    }
+    let environment = world.supervisor.create(&spec).expect("an environment");
+    if spec.exec.mode != ExecMode::Off && environment.report().level < IsolationLevel::L1 {
+        skip("this host does not judge programs by content");
+        return None;
+    }
+    Some(environment)
 }
 
 /// Every attempt with its result; or none, and the reason was told.

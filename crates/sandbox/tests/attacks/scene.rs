@@ -107,13 +107,11 @@ impl Scene {
     }
 
     /// The files whose bytes are denied.
-    #[expect(dead_code, reason = "the adapter needs it as soon as modes exist")]
     pub(crate) fn denied(&self) -> [PathBuf; 4] {
         ["tool", "tiny", "library", "script"].map(|name| self.tools().join(name))
     }
 
     /// The files that are allowed beside those of the system.
-    #[expect(dead_code, reason = "the adapter needs it as soon as modes exist")]
     pub(crate) fn allowed(&self) -> [PathBuf; 3] {
         ["sandbox-attacker", "sandbox-supervisor", "benign"].map(|name| self.tools().join(name))
     }
