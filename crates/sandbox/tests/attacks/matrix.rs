@@ -120,7 +120,11 @@ pub(crate) fn run_here(tier: Tier, mode: Mode) -> Result<Vec<Row>, String> {
             continue;
         }
         let (outcome, seen) = perform(&supervisor, &scene, tier, mode, &attack);
-        if crate::common::named("nc-supervisor").is_empty() {
+        let place = format!("/{}", supervisor.process_id());
+        let alive = common::named("nc-supervisor")
+            .iter()
+            .any(|path| path.ends_with(&place));
+        if !alive {
             rows.push(row(
                 &attack,
                 tier,
