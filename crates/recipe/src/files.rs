@@ -61,6 +61,13 @@ pub(crate) fn open_beneath(root: &File, path: &Path) -> io::Result<File> {
     }
 }
 
+/// Opens a folder beneath `root`, following no symbolic link on the way.
+pub(crate) fn open_folder_beneath(root: &File, path: &Path) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?.into())
+}
+
 /// The text of a small file beneath `root`; none if there is no such file.
 pub(crate) fn read_small(root: &File, path: &str, limit: u64) -> Result<Option<String>, Error> {
     let file = match open_beneath(root, Path::new(path)) {

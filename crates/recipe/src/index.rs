@@ -22,5 +22,6 @@ mod build;
 mod form;
 mod stamps;
 
+pub(crate) use build::walk;
 pub use build::{Built, build};
 pub use form::{FileIndex, Found, IndexWriter};

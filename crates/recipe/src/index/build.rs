@@ -114,7 +114,7 @@ fn name(path: &[u8]) -> PathBuf {
 }
 
 /// Paths of all regular files.
-fn walk(root: &File, skipped: &mut Vec<(PathBuf, String)>) -> io::Result<Vec<Vec<u8>>> {
+pub(crate) fn walk(root: &File, skipped: &mut Vec<(PathBuf, String)>) -> io::Result<Vec<Vec<u8>>> {
     let mut files = Vec::new();
     let mut left: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0)];
     while let Some((folder, depth)) = left.pop() {

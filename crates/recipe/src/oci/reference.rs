@@ -41,8 +41,11 @@ impl Reference {
         let has_host = text.contains('/') && (first.contains(['.', ':']) || first == "localhost");
         if has_host {
             text.parse()
-        } else {
+        } else if text.contains('/') {
             format!("{host}/{text}").parse()
+        } else {
+            // As such names are meant everywhere.
+            format!("{host}/library/{text}").parse()
         }
     }
 }
@@ -173,7 +176,7 @@ mod tests {
     fn a_missing_host_is_completed() {
         let full = |text| Reference::complete(text, "registry.example").unwrap().to_string();
         assert_eq!(full("library/debian:12"), "registry.example/library/debian:12");
-        assert_eq!(full("debian"), "registry.example/debian");
+        assert_eq!(full("debian:12"), "registry.example/library/debian:12");
         assert_eq!(full("localhost:5000/debian"), "localhost:5000/debian");
     }
 }
