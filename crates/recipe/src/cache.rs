@@ -172,7 +172,10 @@ impl Ecosystem {
                 ("GOMODCACHE", place.to_owned()),
                 ("GOFLAGS", "-modcacherw".to_owned()),
             ],
-            Self::Maven => vec![("MAVEN_ARGS", format!("-Dmaven.repo.local={place}/repository"))],
+            Self::Maven => vec![(
+                "MAVEN_ARGS",
+                format!("-Dmaven.repo.local={place}/repository"),
+            )],
         }
     }
 }
@@ -210,7 +213,9 @@ impl Cache {
         };
         let kept = |trust| self.kept(trust);
         // Own level on top: what this level added is newer than the seed under it.
-        let lower = Trust::ALL.into_iter().filter(|level| *level >= trust && kept(*level));
+        let lower = Trust::ALL
+            .into_iter()
+            .filter(|level| *level >= trust && kept(*level));
         let (shared, env) = match self {
             Self::Ecosystem(ecosystem) => (ecosystem.shared(), ecosystem.env(&self.place())),
             Self::Folder { .. } => (&[][..], Vec::new()),
@@ -246,19 +251,29 @@ mod tests {
             name: "target".into(),
             path: "/work/target".into(),
         };
-        Ecosystem::ALL.map(Cache::Ecosystem).into_iter().chain([folder]).collect()
+        Ecosystem::ALL
+            .map(Cache::Ecosystem)
+            .into_iter()
+            .chain([folder])
+            .collect()
     }
 
     #[test]
     fn a_lower_trust_level_never_writes_what_a_higher_one_reads() {
         let recipes = [Digest::of(b"one"), Digest::of(b"two")];
         for cache in caches() {
-            for (writer, reader) in Trust::ALL.into_iter().flat_map(|w| Trust::ALL.map(|r| (w, r))) {
+            for (writer, reader) in Trust::ALL
+                .into_iter()
+                .flat_map(|w| Trust::ALL.map(|r| (w, r)))
+            {
                 for (with, without) in [(0, 0), (0, 1)] {
                     let written = cache.plan(writer, recipes[with]).seal;
                     let read = cache.plan(reader, recipes[without]).read_only_lower;
                     let reaches = written.is_some_and(|key| read.contains(&key));
-                    assert!(!reaches || (writer >= reader && with == without), "{cache:?} {writer:?} {reader:?}");
+                    assert!(
+                        !reaches || (writer >= reader && with == without),
+                        "{cache:?} {writer:?} {reader:?}"
+                    );
                 }
             }
         }
@@ -269,7 +284,12 @@ mod tests {
         for cache in caches() {
             let seed = cache.plan(Trust::Reviewed, Digest::of(b"r")).seal.unwrap();
             for level in Trust::ALL {
-                assert!(cache.plan(level, Digest::of(b"r")).read_only_lower.contains(&seed));
+                assert!(
+                    cache
+                        .plan(level, Digest::of(b"r"))
+                        .read_only_lower
+                        .contains(&seed)
+                );
             }
         }
     }
@@ -281,7 +301,12 @@ mod tests {
             assert_eq!(cache.plan(Trust::Outside, recipe).seal, None);
         }
         for unchecked in [Ecosystem::Pip, Ecosystem::Maven] {
-            assert_eq!(Cache::Ecosystem(unchecked).plan(Trust::Proposed, recipe).seal, None);
+            assert_eq!(
+                Cache::Ecosystem(unchecked)
+                    .plan(Trust::Proposed, recipe)
+                    .seal,
+                None
+            );
         }
     }
 
@@ -302,7 +327,14 @@ mod tests {
     fn nothing_that_executes_or_is_unchecked_is_shared() {
         for ecosystem in Ecosystem::ALL {
             for part in ecosystem.shared() {
-                for never in ["bin", "config.toml", "_npx", "registry/src", "git/checkouts", "wheels"] {
+                for never in [
+                    "bin",
+                    "config.toml",
+                    "_npx",
+                    "registry/src",
+                    "git/checkouts",
+                    "wheels",
+                ] {
                     assert_ne!(*part, never);
                 }
             }

@@ -29,11 +29,17 @@ pub fn setup_files(base: &Path, recipe: &Recipe) -> Result<SetupFiles, Error> {
         for (place, path) in step.files.iter().enumerate() {
             let field = || format!("setup[{number}].files[{place}]");
             let file = open_beneath(&folder, Path::new(path)).map_err(|error| {
-                Error::field(field(), format!("names `{path}`, which cannot be opened: {error}"))
+                Error::field(
+                    field(),
+                    format!("names `{path}`, which cannot be opened: {error}"),
+                )
             })?;
             let meta = file.metadata().map_err(Error::io("look at", path))?;
             if meta.len() > LARGEST {
-                return Err(Error::field(field(), format!("names `{path}`, which is larger than 1 GiB")));
+                return Err(Error::field(
+                    field(),
+                    format!("names `{path}`, which is larger than 1 GiB"),
+                ));
             }
             let (digest, _) = hash(file.take(LARGEST)).map_err(Error::io("read", path))?;
             files.insert(path.clone(), (meta.mode() & 0o777, digest));
@@ -51,7 +57,8 @@ pub(crate) fn open_root(path: &Path) -> io::Result<File> {
 /// Opens a regular file beneath `root` for reading. No symbolic link on the way is followed, and
 /// opening never waits.
 pub(crate) fn open_beneath(root: &File, path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags =
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let file: File = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?.into();
     if file.metadata()?.is_file() {
@@ -77,12 +84,15 @@ pub(crate) fn read_small(root: &File, path: &str, limit: u64) -> Result<Option<S
     };
     let mut bytes = Vec::new();
     let mut limited = file.take(limit + 1);
-    limited.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    limited
+        .read_to_end(&mut bytes)
+        .map_err(Error::io("read", path))?;
     if bytes.len() as u64 > limit {
         let error = io::Error::other(format!("it is larger than {limit} bytes"));
         return Err(Error::io("read", path)(error));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Error::io("read", path)(io::Error::other("it is not UTF-8")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::io("read", path)(io::Error::other("it is not UTF-8")))?;
     Ok(Some(text))
 }
 

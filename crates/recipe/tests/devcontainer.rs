@@ -39,11 +39,16 @@ fn reading(text: &str) -> Result<Reading, Error> {
 }
 
 fn good(members: &str) -> Reading {
-    reading(&format!(r#"{{"image": "registry.example/dev:1", {members}}}"#)).unwrap()
+    reading(&format!(
+        r#"{{"image": "registry.example/dev:1", {members}}}"#
+    ))
+    .unwrap()
 }
 
 fn refused(members: &str) -> (String, String) {
-    match reading(&format!(r#"{{"image": "registry.example/dev:1", {members}}}"#)) {
+    match reading(&format!(
+        r#"{{"image": "registry.example/dev:1", {members}}}"#
+    )) {
         Err(Error::Devcontainer { key, problem, .. }) => (key, problem),
         other => panic!("{members}: {other:?}"),
     }
@@ -52,11 +57,18 @@ fn refused(members: &str) -> (String, String) {
 #[test]
 fn every_key_behaves_as_its_row_says() {
     for row in KEYS {
-        let mut members: Map<String, Value> = serde_json::from_str(&format!("{{{}}}", row.example)).unwrap();
-        members.entry("image").or_insert_with(|| "registry.example/dev:1".into());
+        let mut members: Map<String, Value> =
+            serde_json::from_str(&format!("{{{}}}", row.example)).unwrap();
+        members
+            .entry("image")
+            .or_insert_with(|| "registry.example/dev:1".into());
         let with = reading(&serde_json::to_string(&members).unwrap());
         let top = row.key.split('.').next().unwrap();
-        assert!(members.remove(top).is_some(), "the example of {} has it", row.key);
+        assert!(
+            members.remove(top).is_some(),
+            "the example of {} has it",
+            row.key
+        );
         let without = reading(&serde_json::to_string(&members).unwrap());
         match row.treatment {
             Treatment::Refused => match with {
@@ -87,26 +99,39 @@ fn the_book_has_the_table_of_the_code() {
         fs::write(&book, book_page()).unwrap();
     }
     let there = fs::read_to_string(&book).unwrap_or_default();
-    assert!(there == book_page(), "run UPDATE=1 cargo test -p recipe, and look at what changed");
+    assert!(
+        there == book_page(),
+        "run UPDATE=1 cargo test -p recipe, and look at what changed"
+    );
 }
 
 #[test]
 fn an_unknown_key_is_refused_by_name() {
     assert_eq!(refused(r#""postCreatCommand": "x""#).0, "postCreatCommand");
-    assert_eq!(refused(r#""hostRequirements": {"cpu": 1}"#).0, "hostRequirements.cpu");
+    assert_eq!(
+        refused(r#""hostRequirements": {"cpu": 1}"#).0,
+        "hostRequirements.cpu"
+    );
 }
 
 #[test]
 fn what_asks_for_nothing_is_fine() {
-    good(r#""privileged": false, "capAdd": [], "securityOpt": [], "runArgs": [], "initializeCommand": "", "hostRequirements": {"gpu": "optional"}"#);
+    good(
+        r#""privileged": false, "capAdd": [], "securityOpt": [], "runArgs": [], "initializeCommand": "", "hostRequirements": {"gpu": "optional"}"#,
+    );
 }
 
 #[test]
 fn comments_and_trailing_commas_are_fine() {
     let reading = reading("// x\n{\n  /* y */ \"image\": \"registry.example/dev:1\", // z\n  \"containerEnv\": {\"URL\": \"http://x//y\",},\n}\n").unwrap();
     assert_eq!(reading.recipe.env["URL"], "http://x//y");
-    let Root::Image(image) = reading.recipe.root else { panic!() };
-    assert_eq!(image.source, ImageSource::Registry("registry.example/dev:1".into()));
+    let Root::Image(image) = reading.recipe.root else {
+        panic!()
+    };
+    assert_eq!(
+        image.source,
+        ImageSource::Registry("registry.example/dev:1".into())
+    );
 }
 
 #[test]
@@ -122,18 +147,36 @@ fn variables_are_filled_in_and_the_host_is_never_read() {
     assert_eq!(recipe.env["B"], "/srv/shop");
     assert_eq!(recipe.env["N"], "shop");
     assert_eq!(recipe.env["H"], "${HOME}");
-    assert_eq!(recipe.prepare, [Command::Line("echo ${HOME} /srv/shop".into())]);
+    assert_eq!(
+        recipe.prepare,
+        [Command::Line("echo ${HOME} /srv/shop".into())]
+    );
     let root = [("PATH".to_owned(), "/usr/bin".to_owned())].into();
     let all = recipe.variables(&root).unwrap();
     assert_eq!(all["PATH"], "/opt/bin:/usr/bin");
-    assert_eq!((all["C"].as_str(), all["D"].as_str()), ("/srv/shop/a:c", "x"));
+    assert_eq!(
+        (all["C"].as_str(), all["D"].as_str()),
+        ("/srv/shop/a:c", "x")
+    );
 
     for (members, key) in [
-        (r#""containerEnv": {"T": "${localEnv:TOKEN}"}"#, "containerEnv.T"),
-        (r#""remoteEnv": {"T": "x${localEnv:TOKEN:default}"}"#, "remoteEnv.T"),
+        (
+            r#""containerEnv": {"T": "${localEnv:TOKEN}"}"#,
+            "containerEnv.T",
+        ),
+        (
+            r#""remoteEnv": {"T": "x${localEnv:TOKEN:default}"}"#,
+            "remoteEnv.T",
+        ),
         (r#""remoteEnv": {"T": "${env:TOKEN}"}"#, "remoteEnv.T"),
-        (r#""postCreateCommand": ["echo", "${localEnv:TOKEN}"]"#, "postCreateCommand"),
-        (r#""mounts": ["type=volume,source=${localEnv:HOME},target=/x"]"#, "mounts"),
+        (
+            r#""postCreateCommand": ["echo", "${localEnv:TOKEN}"]"#,
+            "postCreateCommand",
+        ),
+        (
+            r#""mounts": ["type=volume,source=${localEnv:HOME},target=/x"]"#,
+            "mounts",
+        ),
     ] {
         let (found, problem) = refused(members);
         assert_eq!(found, key);
@@ -143,7 +186,8 @@ fn variables_are_filled_in_and_the_host_is_never_read() {
 
 #[test]
 fn remote_variables_win_and_null_removes() {
-    let recipe = good(r#""containerEnv": {"A": "1", "B": "2"}, "remoteEnv": {"A": "3", "B": null}"#).recipe;
+    let recipe =
+        good(r#""containerEnv": {"A": "1", "B": "2"}, "remoteEnv": {"A": "3", "B": null}"#).recipe;
     assert_eq!(recipe.env, [("A".to_owned(), "3".to_owned())].into());
 }
 
@@ -155,8 +199,17 @@ fn lifecycle_commands_keep_their_order_in_all_forms() {
     )
     .recipe;
     let line = |text: &str| Command::Line(text.into());
-    let program = |words: &[&str]| Command::Program(words.iter().map(|word| (*word).to_owned()).collect());
-    assert_eq!(recipe.prepare, [line("one"), program(&["two"]), line("three"), program(&["four", "x y"])]);
+    let program =
+        |words: &[&str]| Command::Program(words.iter().map(|word| (*word).to_owned()).collect());
+    assert_eq!(
+        recipe.prepare,
+        [
+            line("one"),
+            program(&["two"]),
+            line("three"),
+            program(&["four", "x y"])
+        ]
+    );
     assert_eq!(recipe.start, [line("five"), line("six")]);
     assert_eq!(refused(r#""postStartCommand": 3"#).0, "postStartCommand");
 }
@@ -164,8 +217,17 @@ fn lifecycle_commands_keep_their_order_in_all_forms() {
 #[test]
 fn volumes_become_caches_and_the_host_stays_out() {
     let recipe = good(r#""mounts": ["source=shop-target,target=${containerWorkspaceFolder}/target,type=volume", {"type": "volume", "source": "x-${devcontainerId}", "target": "/x"}]"#).recipe;
-    let [Cache::Folder { name, path }, Cache::Folder { name: second, .. }] = &recipe.caches[..] else { panic!("{:?}", recipe.caches) };
-    assert_eq!((name.as_str(), path.as_str()), ("shop-target", "/work/target"));
+    let [
+        Cache::Folder { name, path },
+        Cache::Folder { name: second, .. },
+    ] = &recipe.caches[..]
+    else {
+        panic!("{:?}", recipe.caches)
+    };
+    assert_eq!(
+        (name.as_str(), path.as_str()),
+        ("shop-target", "/work/target")
+    );
     assert_eq!(second.len(), 2 + 52);
     for mount in [
         "source=/var/run/docker.sock,target=/var/run/docker.sock,type=bind",
@@ -176,14 +238,23 @@ fn volumes_become_caches_and_the_host_stays_out() {
     ] {
         assert_eq!(refused(&format!(r#""mounts": ["{mount}"]"#)).0, "mounts");
     }
-    assert!(matches!(reading(r#"{"image": "registry.example/a", "mounts": ["source=x,target=/proc/x,type=volume"]}"#), Err(Error::Field { .. })));
+    assert!(matches!(
+        reading(
+            r#"{"image": "registry.example/a", "mounts": ["source=x,target=/proc/x,type=volume"]}"#
+        ),
+        Err(Error::Field { .. })
+    ));
 }
 
 #[test]
 fn a_workspace_mount_may_only_be_the_repository() {
     let recipe = good(r#""workspaceMount": "source=${localWorkspaceFolder},target=/w,type=bind,consistency=cached", "workspaceFolder": "/w/sub""#).recipe;
     assert_eq!((recipe.workspace(), recipe.workdir()), ("/w", "/w/sub"));
-    assert_eq!(refused(r#""workspaceMount": "source=/home,target=/w,type=bind", "workspaceFolder": "/w""#).0, "workspaceMount");
+    assert_eq!(
+        refused(r#""workspaceMount": "source=/home,target=/w,type=bind", "workspaceFolder": "/w""#)
+            .0,
+        "workspaceMount"
+    );
 }
 
 #[test]
@@ -193,8 +264,19 @@ fn a_local_feature_becomes_a_set_up_command_with_its_files() {
     let recipe = read(folder.path(), FILE, &context()).unwrap().recipe;
     let step = &recipe.setup[0];
     assert_eq!(step.folder.as_deref(), Some(".devcontainer/hello"));
-    assert_eq!(step.files, [".devcontainer/hello/devcontainer-feature.json", ".devcontainer/hello/install.sh"]);
-    for (name, value) in [("GREETING", "hi"), ("A_B_C", "false"), ("HOW", "loud"), ("_REMOTE_USER", "dev")] {
+    assert_eq!(
+        step.files,
+        [
+            ".devcontainer/hello/devcontainer-feature.json",
+            ".devcontainer/hello/install.sh"
+        ]
+    );
+    for (name, value) in [
+        ("GREETING", "hi"),
+        ("A_B_C", "false"),
+        ("HOW", "loud"),
+        ("_REMOTE_USER", "dev"),
+    ] {
         assert_eq!(step.env[name], value);
     }
     assert_eq!(recipe.env["PATH"], "/opt/hello:${env:PATH}");
@@ -209,7 +291,10 @@ fn features_from_elsewhere_and_engines_are_refused_by_name() {
     for (name, says) in [
         ("registry.example/features/go:1", "does not lie beside"),
         ("https://x.example/f.tgz", "does not lie beside"),
-        ("registry.example/features/docker-in-docker:2", "docker-in-docker"),
+        (
+            "registry.example/features/docker-in-docker:2",
+            "docker-in-docker",
+        ),
         ("./docker-outside-of-docker", "docker-outside-of-docker"),
         ("./missing", "has no"),
         ("./../../etc", "not the name of a folder"),
@@ -219,16 +304,36 @@ fn features_from_elsewhere_and_engines_are_refused_by_name() {
         assert_eq!(key, format!("features.{name}"));
         assert!(problem.contains(says), "{name}: {problem}");
     }
-    assert!(refused(r#""features": {"./hello": {"nope": "x"}}"#).1.contains("no option `nope`"));
-    assert!(refused(r#""features": {"./hello": {"how": "never"}}"#).1.contains("allows"));
+    assert!(
+        refused(r#""features": {"./hello": {"nope": "x"}}"#)
+            .1
+            .contains("no option `nope`")
+    );
+    assert!(
+        refused(r#""features": {"./hello": {"how": "never"}}"#)
+            .1
+            .contains("allows")
+    );
 }
 
 #[test]
 fn a_features_own_keys_are_refused_by_name() {
-    for (key, value) in [("privileged", "true"), ("capAdd", r#"["X"]"#), ("entrypoint", r#""/x""#), ("mounts", r#"["type=bind,source=/,target=/x"]"#), ("what", "1")] {
+    for (key, value) in [
+        ("privileged", "true"),
+        ("capAdd", r#"["X"]"#),
+        ("entrypoint", r#""/x""#),
+        ("mounts", r#"["type=bind,source=/,target=/x"]"#),
+        ("what", "1"),
+    ] {
         let folder = repository(r#"{"image": "registry.example/a", "features": {"./hello": {}}}"#);
         let description = format!(r#"{{"id": "hello", "{key}": {value}}}"#);
-        fs::write(folder.path().join(".devcontainer/hello/devcontainer-feature.json"), description).unwrap();
+        fs::write(
+            folder
+                .path()
+                .join(".devcontainer/hello/devcontainer-feature.json"),
+            description,
+        )
+        .unwrap();
         match read(folder.path(), FILE, &context()) {
             Err(Error::Devcontainer { key: named, .. }) => assert_eq!(named, key),
             other => panic!("{key}: {other:?}"),
@@ -238,11 +343,26 @@ fn a_features_own_keys_are_refused_by_name() {
 
 #[test]
 fn features_are_ordered_by_wish() {
-    let folder = |recipe: &recipe::Recipe| recipe.setup.iter().map(|step| step.folder.clone().unwrap()).collect::<Vec<_>>();
+    let folder = |recipe: &recipe::Recipe| {
+        recipe
+            .setup
+            .iter()
+            .map(|step| step.folder.clone().unwrap())
+            .collect::<Vec<_>>()
+    };
     let as_written = good(r#""features": {"./hello": {}, "./other": {}}"#).recipe;
-    assert_eq!(folder(&as_written), [".devcontainer/hello", ".devcontainer/other"]);
-    let ordered = good(r#""features": {"./hello": {}, "./other": {}}, "overrideFeatureInstallOrder": ["./other"]"#).recipe;
-    assert_eq!(folder(&ordered), [".devcontainer/other", ".devcontainer/hello"]);
+    assert_eq!(
+        folder(&as_written),
+        [".devcontainer/hello", ".devcontainer/other"]
+    );
+    let ordered = good(
+        r#""features": {"./hello": {}, "./other": {}}, "overrideFeatureInstallOrder": ["./other"]"#,
+    )
+    .recipe;
+    assert_eq!(
+        folder(&ordered),
+        [".devcontainer/other", ".devcontainer/hello"]
+    );
 }
 
 #[test]
@@ -252,7 +372,11 @@ fn a_link_out_of_the_repository_is_not_followed() {
     fs::write(outside.path().join("install.sh"), "x").unwrap();
     fs::write(outside.path().join("devcontainer-feature.json"), "{}").unwrap();
     std::os::unix::fs::symlink(outside.path(), folder.path().join(".devcontainer/link")).unwrap();
-    fs::write(folder.path().join(FILE), r#"{"image": "registry.example/a", "features": {"./link": {}}}"#).unwrap();
+    fs::write(
+        folder.path().join(FILE),
+        r#"{"image": "registry.example/a", "features": {"./link": {}}}"#,
+    )
+    .unwrap();
     assert!(read(folder.path(), FILE, &context()).is_err());
 
     fs::remove_file(folder.path().join(FILE)).unwrap();
@@ -265,12 +389,23 @@ fn a_link_out_of_the_repository_is_not_followed() {
 fn a_short_name_needs_a_default_registry() {
     let folder = repository(r#"{"image": "debian:12"}"#);
     match read(folder.path(), FILE, &context()) {
-        Err(Error::Devcontainer { key, problem, .. }) => assert!(key == "image" && problem.contains("names no registry"), "{problem}"),
+        Err(Error::Devcontainer { key, problem, .. }) => assert!(
+            key == "image" && problem.contains("names no registry"),
+            "{problem}"
+        ),
         other => panic!("{other:?}"),
     }
-    let context = Context { default_registry: Some("registry.example".into()), ..context() };
-    let Root::Image(image) = read(folder.path(), FILE, &context).unwrap().recipe.root else { panic!() };
-    assert_eq!(image.source, ImageSource::Registry("registry.example/library/debian:12".into()));
+    let context = Context {
+        default_registry: Some("registry.example".into()),
+        ..context()
+    };
+    let Root::Image(image) = read(folder.path(), FILE, &context).unwrap().recipe.root else {
+        panic!()
+    };
+    assert_eq!(
+        image.source,
+        ImageSource::Registry("registry.example/library/debian:12".into())
+    );
 }
 
 #[test]
@@ -295,7 +430,8 @@ fn json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 20, 4, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map("[a-zA-Z./_-]{0,8}", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            proptest::collection::btree_map("[a-zA-Z./_-]{0,8}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

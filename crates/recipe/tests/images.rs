@@ -11,7 +11,9 @@ use std::process::Command;
 
 use common::{Image, LayerBuilder, Packing, World, is_root, open, skip};
 use recipe::index::FileIndex;
-use recipe::oci::{ImageReader, ImageStore, LayoutFolder, Limits, Owner, Platform, StoreOptions, Tarball};
+use recipe::oci::{
+    ImageReader, ImageStore, LayoutFolder, Limits, Owner, Platform, StoreOptions, Tarball,
+};
 use recipe::{Digest, Error};
 
 fn base() -> Vec<u8> {
@@ -42,7 +44,11 @@ fn upper() -> Vec<u8> {
 }
 
 fn image() -> Image {
-    Image::new(&[(base(), Packing::Gzip), (upper(), Packing::Zstd), (base_again(), Packing::Plain)])
+    Image::new(&[
+        (base(), Packing::Gzip),
+        (upper(), Packing::Zstd),
+        (base_again(), Packing::Plain),
+    ])
 }
 
 fn base_again() -> Vec<u8> {
@@ -63,15 +69,37 @@ fn layers_lie_on_one_another() {
     assert_eq!(text(root, "etc/c").as_deref(), Some("c"));
     assert_eq!(text(root, "var/old"), None, "an opaque folder hides");
     assert_eq!(text(root, "var/new").as_deref(), Some("new"));
-    assert_eq!(text(root, "bin/tool").as_deref(), Some("#!/bin/sh\necho upper\n"));
-    assert_eq!(text(root, "bin/tool2").as_deref(), Some("#!/bin/sh\necho base\n"), "a link keeps its content");
-    assert_eq!(text(root, "bin/tool3").as_deref(), Some("#!/bin/sh\necho base\n"), "linked to the lower layer");
+    assert_eq!(
+        text(root, "bin/tool").as_deref(),
+        Some("#!/bin/sh\necho upper\n")
+    );
+    assert_eq!(
+        text(root, "bin/tool2").as_deref(),
+        Some("#!/bin/sh\necho base\n"),
+        "a link keeps its content"
+    );
+    assert_eq!(
+        text(root, "bin/tool3").as_deref(),
+        Some("#!/bin/sh\necho base\n"),
+        "linked to the lower layer"
+    );
     assert_eq!(text(root, "usr/share/deep/file").as_deref(), Some("deep"));
-    assert_eq!(fs::read_link(root.join("lib")).unwrap(), Path::new("usr/lib"));
-    assert!(fs::read_dir(root.join("etc")).unwrap().flatten().all(|entry| !entry.file_name().as_bytes().starts_with(b".wh")));
+    assert_eq!(
+        fs::read_link(root.join("lib")).unwrap(),
+        Path::new("usr/lib")
+    );
+    assert!(
+        fs::read_dir(root.join("etc"))
+            .unwrap()
+            .flatten()
+            .all(|entry| !entry.file_name().as_bytes().starts_with(b".wh"))
+    );
     let meta = fs::metadata(root.join("bin/tool")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o755, 1_700_000_000));
-    assert_eq!(fs::metadata(root.join("etc")).unwrap().mtime(), 1_700_000_000);
+    assert_eq!(
+        fs::metadata(root.join("etc")).unwrap().mtime(),
+        1_700_000_000
+    );
     assert_eq!(unpacked.info.config.env["PATH"], "/usr/bin:/bin");
     assert_eq!(unpacked.info.config.env["A"], "b=c");
     assert_eq!(unpacked.info.config.workdir.as_deref(), Some("/srv"));
@@ -87,11 +115,23 @@ fn folder_tarball_and_saved_image_give_one_tree() {
         path
     };
     let packed = common::pack(&image().tarball(), Packing::Gzip).1;
-    for path in [write("layout.tar", &image().tarball()), write("saved.tar", &image().saved()), write("layout.tar.gz", &packed)] {
+    for path in [
+        write("layout.tar", &image().tarball()),
+        write("saved.tar", &image().saved()),
+        write("layout.tar.gz", &packed),
+    ] {
         let other = World::new();
         let tarball = Tarball::open(&path, &other.store).unwrap();
-        let unpacked = other.store.unpack(&tarball, &Platform::here(), None).unwrap();
-        assert_eq!(unpacked.tree.digest, first.tree.digest, "{}", path.display());
+        let unpacked = other
+            .store
+            .unpack(&tarball, &Platform::here(), None)
+            .unwrap();
+        assert_eq!(
+            unpacked.tree.digest,
+            first.tree.digest,
+            "{}",
+            path.display()
+        );
         assert_eq!(unpacked.info.id, first.info.id);
     }
 }
@@ -103,7 +143,10 @@ fn equal_layers_may_be_links_in_a_saved_image() {
     let path = world.folder.path().join("saved.tar");
     fs::write(&path, image.saved()).unwrap();
     let tarball = Tarball::open(&path, &world.store).unwrap();
-    world.store.unpack(&tarball, &Platform::here(), None).unwrap();
+    world
+        .store
+        .unpack(&tarball, &Platform::here(), None)
+        .unwrap();
 }
 
 #[test]
@@ -112,7 +155,10 @@ fn the_index_says_what_the_files_are() {
     let tree = world.unpack_image(&image()).unwrap().tree;
     let index = FileIndex::read(&tree.index_path).unwrap();
     let found = index.find(b"etc/c").unwrap();
-    assert_eq!((found.sha256, found.size, found.mode), (Digest::of(b"c"), 1, 0o644));
+    assert_eq!(
+        (found.sha256, found.size, found.mode),
+        (Digest::of(b"c"), 1, 0o644)
+    );
     assert_eq!(index.find(b"etc/a"), None);
     let built = recipe::index::build(&tree.path, None).unwrap();
     assert_eq!(built.index, index, "the same as reading the tree");
@@ -138,12 +184,24 @@ fn what_is_there_is_not_unpacked_again() {
     let layout = tempfile::tempdir().unwrap();
     image.layout(layout.path());
     let open = || LayoutFolder::open(layout.path()).unwrap();
-    let first = world.store.unpack(&open(), &Platform::here(), None).unwrap();
+    let first = world
+        .store
+        .unpack(&open(), &Platform::here(), None)
+        .unwrap();
     // Without its layers the image can only come from the store.
     for (_, layer) in &image.layers {
-        fs::remove_file(layout.path().join("blobs/sha256").join(Digest::of(layer).hex())).unwrap();
+        fs::remove_file(
+            layout
+                .path()
+                .join("blobs/sha256")
+                .join(Digest::of(layer).hex()),
+        )
+        .unwrap();
     }
-    let second = world.store.unpack(&open(), &Platform::here(), None).unwrap();
+    let second = world
+        .store
+        .unpack(&open(), &Platform::here(), None)
+        .unwrap();
     assert_eq!((first.tree, first.notes), (second.tree, second.notes));
 }
 
@@ -161,7 +219,10 @@ fn a_damaged_store_mends_itself() {
     }
     fs::remove_dir_all(tree.path.parent().unwrap()).unwrap();
     let again = world.unpack(&[base()]).unwrap().tree;
-    assert_eq!(text(&again.path, "bin/tool").as_deref(), Some("#!/bin/sh\necho base\n"));
+    assert_eq!(
+        text(&again.path, "bin/tool").as_deref(),
+        Some("#!/bin/sh\necho base\n")
+    );
 }
 
 #[test]
@@ -171,17 +232,28 @@ fn a_pinned_image_must_be_that_one() {
     let layout = tempfile::tempdir().unwrap();
     let layout = LayoutFolder::open(&image.layout(layout.path())).unwrap();
     for pin in [Digest::of(&image.manifest), Digest::of(&image.list())] {
-        world.store.unpack(&layout, &Platform::here(), Some(pin)).unwrap();
+        world
+            .store
+            .unpack(&layout, &Platform::here(), Some(pin))
+            .unwrap();
     }
-    let result = world.store.unpack(&layout, &Platform::here(), Some(Digest::of(b"x")));
-    assert!(matches!(result, Err(Error::WrongDigest { .. })), "{result:?}");
+    let result = world
+        .store
+        .unpack(&layout, &Platform::here(), Some(Digest::of(b"x")));
+    assert!(
+        matches!(result, Err(Error::WrongDigest { .. })),
+        "{result:?}"
+    );
 }
 
 #[test]
 fn an_image_for_another_machine_is_refused() {
     let layout = tempfile::tempdir().unwrap();
     let layout = LayoutFolder::open(&image().layout(layout.path())).unwrap();
-    let platform = Platform { os: "linux".into(), architecture: "mips".into() };
+    let platform = Platform {
+        os: "linux".into(),
+        architecture: "mips".into(),
+    };
     match layout.info(&platform, None, &Limits::default()) {
         Err(Error::Image { problem, .. }) => assert!(problem.contains("linux/vax"), "{problem}"),
         other => panic!("{other:?}"),
@@ -193,33 +265,71 @@ fn a_changed_layer_is_noticed() {
     let image = image();
     let folder = tempfile::tempdir().unwrap();
     image.layout(folder.path());
-    let layer = folder.path().join("blobs/sha256").join(Digest::of(&image.layers[0].1).hex());
+    let layer = folder
+        .path()
+        .join("blobs/sha256")
+        .join(Digest::of(&image.layers[0].1).hex());
     // Another good archive, so that only the digest can tell.
     let (_, other) = common::pack(&base_again(), Packing::Gzip);
     fs::write(layer, other).unwrap();
     let world = World::new();
     let layout = LayoutFolder::open(folder.path()).unwrap();
     let result = world.store.unpack(&layout, &Platform::here(), None);
-    assert!(matches!(result, Err(Error::WrongSize { .. } | Error::WrongDigest { .. })), "{result:?}");
+    assert!(
+        matches!(
+            result,
+            Err(Error::WrongSize { .. } | Error::WrongDigest { .. })
+        ),
+        "{result:?}"
+    );
     assert_eq!(world.contents(), Vec::<String>::new());
 }
 
 #[test]
 fn names_need_not_be_utf_8() {
     let world = World::new();
-    let layer = LayerBuilder::new().raw(b'0', b"caf\xe9", b"", 0o644, b"x").raw(b'2', b"l\xff", b"t\xfe", 0o777, b"").done();
+    let layer = LayerBuilder::new()
+        .raw(b'0', b"caf\xe9", b"", 0o644, b"x")
+        .raw(b'2', b"l\xff", b"t\xfe", 0o777, b"")
+        .done();
     let tree = world.unpack(&[layer]).unwrap().tree;
-    assert_eq!(fs::read(tree.path.join(OsStr::from_bytes(b"caf\xe9"))).unwrap(), b"x");
-    assert_eq!(fs::read_link(tree.path.join(OsStr::from_bytes(b"l\xff"))).unwrap().as_os_str().as_bytes(), b"t\xfe");
-    assert!(FileIndex::read(&tree.index_path).unwrap().find(b"caf\xe9").is_some());
+    assert_eq!(
+        fs::read(tree.path.join(OsStr::from_bytes(b"caf\xe9"))).unwrap(),
+        b"x"
+    );
+    assert_eq!(
+        fs::read_link(tree.path.join(OsStr::from_bytes(b"l\xff")))
+            .unwrap()
+            .as_os_str()
+            .as_bytes(),
+        b"t\xfe"
+    );
+    assert!(
+        FileIndex::read(&tree.index_path)
+            .unwrap()
+            .find(b"caf\xe9")
+            .is_some()
+    );
 }
 
 #[test]
 fn long_names_come_in_three_ways() {
     let world = World::new();
     let long = format!("{}/{}", "d".repeat(150), "f".repeat(150));
-    let gnu = LayerBuilder::new().raw(b'L', b"././@LongLink", b"", 0, format!("{long}\0").as_bytes()).file("x", b"1").done();
-    let pax = LayerBuilder::new().pax(&[("path", long.as_bytes())]).file("x", b"1").done();
+    let gnu = LayerBuilder::new()
+        .raw(
+            b'L',
+            b"././@LongLink",
+            b"",
+            0,
+            format!("{long}\0").as_bytes(),
+        )
+        .file("x", b"1")
+        .done();
+    let pax = LayerBuilder::new()
+        .pax(&[("path", long.as_bytes())])
+        .file("x", b"1")
+        .done();
     let one = world.unpack(&[gnu]).unwrap().tree;
     let two = world.unpack(&[pax]).unwrap().tree;
     assert_eq!(one.digest, two.digest);
@@ -246,19 +356,39 @@ fn special_bits_devices_and_attributes_are_left_out_with_notes() {
         .done();
     let unpacked = world.unpack(&[layer]).unwrap();
     let root = &unpacked.tree.path;
-    assert_eq!(fs::metadata(root.join("su")).unwrap().mode() & 0o7777, 0o755);
-    assert_eq!(fs::metadata(root.join("shared")).unwrap().mode() & 0o7777, 0o1777);
+    assert_eq!(
+        fs::metadata(root.join("su")).unwrap().mode() & 0o7777,
+        0o755
+    );
+    assert_eq!(
+        fs::metadata(root.join("shared")).unwrap().mode() & 0o7777,
+        0o1777
+    );
     assert!(!root.join("dev/null").exists());
-    let notes: Vec<_> = unpacked.notes.iter().map(|note| note.entry.as_str()).collect();
+    let notes: Vec<_> = unpacked
+        .notes
+        .iter()
+        .map(|note| note.entry.as_str())
+        .collect();
     assert_eq!(notes, ["su", "shared", "dev/null", "ping"]);
 }
 
 #[test]
 fn folders_without_write_permission_can_be_filled_and_removed() {
     let world = World::new();
-    let layer = LayerBuilder::new().raw(b'5', b"ro/", b"", 0o555, b"").file("ro/file", b"x").done();
+    let layer = LayerBuilder::new()
+        .raw(b'5', b"ro/", b"", 0o555, b"")
+        .file("ro/file", b"x")
+        .done();
     let tree = world.unpack(&[layer]).unwrap().tree;
-    assert_eq!(fs::metadata(tree.path.join("ro")).unwrap().permissions().mode() & 0o777, 0o555);
+    assert_eq!(
+        fs::metadata(tree.path.join("ro"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o555
+    );
     assert_eq!(text(&tree.path, "ro/file").as_deref(), Some("x"));
     // So that the temporary folder can go.
     fs::set_permissions(tree.path.join("ro"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -267,11 +397,20 @@ fn folders_without_write_permission_can_be_filled_and_removed() {
 #[test]
 fn large_files_go_through_without_being_held() {
     let world = World::new();
-    let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let layer = LayerBuilder::new().file("big", &content).file("copy", &content).done();
+    let content: Vec<u8> = (0..5_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let layer = LayerBuilder::new()
+        .file("big", &content)
+        .file("copy", &content)
+        .done();
     let tree = world.unpack(&[layer]).unwrap().tree;
     assert!(fs::read(tree.path.join("copy")).unwrap() == content);
-    let files = world.contents().iter().filter(|name| name.contains("/files/")).count();
+    let files = world
+        .contents()
+        .iter()
+        .filter(|name| name.contains("/files/"))
+        .count();
     assert_eq!(files, 1);
 }
 
@@ -283,13 +422,30 @@ fn two_stores_on_one_folder_do_not_disturb_each_other() {
     let digests: Vec<Digest> = std::thread::scope(|scope| {
         let one = || {
             let store = open(folder.path(), Limits::default());
-            (0..5).map(|_| store.unpack(&LayoutFolder::open(&layout).unwrap(), &Platform::here(), None).unwrap().tree.digest).collect::<Vec<_>>()
+            (0..5)
+                .map(|_| {
+                    store
+                        .unpack(
+                            &LayoutFolder::open(&layout).unwrap(),
+                            &Platform::here(),
+                            None,
+                        )
+                        .unwrap()
+                        .tree
+                        .digest
+                })
+                .collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
     });
     assert!(digests.iter().all(|digest| *digest == digests[0]));
-    let left = fs::read_dir(folder.path().join("store/tmp")).unwrap().count();
+    let left = fs::read_dir(folder.path().join("store/tmp"))
+        .unwrap()
+        .count();
     assert_eq!(left, 0, "nothing half-made stays");
 }
 
@@ -302,7 +458,12 @@ fn what_a_killed_process_left_is_removed() {
     fs::write(left.join("x"), "x").unwrap();
     fs::set_permissions(&left, fs::Permissions::from_mode(0o500)).unwrap();
     drop(open(folder.path(), Limits::default()));
-    assert_eq!(fs::read_dir(folder.path().join("store/tmp")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(folder.path().join("store/tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -311,7 +472,14 @@ fn files_belong_to_the_given_owner() {
         return skip("only root can give files away");
     }
     let folder = tempfile::tempdir().unwrap();
-    let options = StoreOptions { owner: Some(Owner { uid: 12345, gid: 23456 }), durable: false, ..StoreOptions::default() };
+    let options = StoreOptions {
+        owner: Some(Owner {
+            uid: 12345,
+            gid: 23456,
+        }),
+        durable: false,
+        ..StoreOptions::default()
+    };
     let store = ImageStore::open(&folder.path().join("store"), options).unwrap();
     let layout = tempfile::tempdir().unwrap();
     let layout = LayoutFolder::open(&image().layout(layout.path())).unwrap();
@@ -331,8 +499,21 @@ fn a_shell_from_an_image_runs() {
         return skip("only root may change its root folder");
     }
     let world = World::new();
-    let layer = LayerBuilder::new().program("bin/busybox", &shell).symlink("bin/sh", "busybox").file("etc/motd", b"hello from an image\n").done();
+    let layer = LayerBuilder::new()
+        .program("bin/busybox", &shell)
+        .symlink("bin/sh", "busybox")
+        .file("etc/motd", b"hello from an image\n")
+        .done();
     let tree = world.unpack(&[layer]).unwrap().tree;
-    let output = Command::new("chroot").arg(&tree.path).args(["/bin/sh", "-c", "read -r line < /etc/motd; echo \"$line\""]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello from an image\n", "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("chroot")
+        .arg(&tree.path)
+        .args(["/bin/sh", "-c", "read -r line < /etc/motd; echo \"$line\""])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "hello from an image\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -17,7 +17,8 @@ use crate::{Cache, Command, Error, SetupStep};
 const MOST_FILES: usize = 500;
 
 /// Runs the script in a copy that it may write to, whether or not it may be executed where it is.
-const RUN: &str = r#"copy=$(mktemp -d) && cp -R . "$copy" && cd "$copy" && chmod +x install.sh && ./install.sh"#;
+const RUN: &str =
+    r#"copy=$(mktemp -d) && cp -R . "$copy" && cd "$copy" && chmod +x install.sh && ./install.sh"#;
 
 /// Features that bring an engine for containers, which cannot run inside an environment.
 const ENGINES: &[&str] = &[
@@ -36,18 +37,51 @@ const ENGINES: &[&str] = &[
 ];
 
 const REFUSED: &[(&str, &str)] = &[
-    ("privileged", "asks for privileges, which nothing in an environment has"),
-    ("capAdd", "asks for capabilities, which nothing in an environment has"),
-    ("securityOpt", "loosens the fence, which a repository must not"),
-    ("entrypoint", "replaces the first process of the container, which is ours"),
+    (
+        "privileged",
+        "asks for privileges, which nothing in an environment has",
+    ),
+    (
+        "capAdd",
+        "asks for capabilities, which nothing in an environment has",
+    ),
+    (
+        "securityOpt",
+        "loosens the fence, which a repository must not",
+    ),
+    (
+        "entrypoint",
+        "replaces the first process of the container, which is ours",
+    ),
 ];
 
 const KNOWN: &[&str] = &[
-    "$schema", "id", "version", "name", "description", "documentationURL", "licenseURL", "keywords", "deprecated", "legacyIds",
-    "options", "containerEnv", "installsAfter", "dependsOn", "customizations", "init", "mounts",
+    "$schema",
+    "id",
+    "version",
+    "name",
+    "description",
+    "documentationURL",
+    "licenseURL",
+    "keywords",
+    "deprecated",
+    "legacyIds",
+    "options",
+    "containerEnv",
+    "installsAfter",
+    "dependsOn",
+    "customizations",
+    "init",
+    "mounts",
 ];
 
-const COMMANDS: &[&str] = &["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"];
+const COMMANDS: &[&str] = &[
+    "onCreateCommand",
+    "updateContentCommand",
+    "postCreateCommand",
+    "postStartCommand",
+    "postAttachCommand",
+];
 
 /// A feature, ready to become a part of the recipe.
 #[derive(Debug)]
@@ -65,13 +99,21 @@ pub(super) struct Feature {
 }
 
 /// All features of a file, in the order in which they are installed.
-pub(super) fn read(root: &File, file: &str, object: &Map<String, Value>, variables: &Variables) -> Result<Vec<Feature>, Error> {
+pub(super) fn read(
+    root: &File,
+    file: &str,
+    object: &Map<String, Value>,
+    variables: &Variables,
+) -> Result<Vec<Feature>, Error> {
     let named = match object.get("features") {
         None => return Ok(Vec::new()),
         Some(Value::Object(named)) => named,
         Some(_) => return Err(problem(file, "features", "is no map")),
     };
-    let folder = Path::new(file).parent().and_then(Path::to_str).unwrap_or_default();
+    let folder = Path::new(file)
+        .parent()
+        .and_then(Path::to_str)
+        .unwrap_or_default();
     let mut features = Vec::new();
     for (name, options) in named {
         features.push(one(root, file, folder, name, options, variables)?);
@@ -87,7 +129,14 @@ pub(super) fn read(root: &File, file: &str, object: &Map<String, Value>, variabl
     order(file, features, object.get("overrideFeatureInstallOrder"))
 }
 
-fn one(root: &File, file: &str, folder: &str, name: &str, options: &Value, variables: &Variables) -> Result<Feature, Error> {
+fn one(
+    root: &File,
+    file: &str,
+    folder: &str,
+    name: &str,
+    options: &Value,
+    variables: &Variables,
+) -> Result<Feature, Error> {
     let key = format!("features.{name}");
     let fail = |text: String| problem(file, &key, text);
     refuse_engine(name).map_err(fail)?;
@@ -97,9 +146,15 @@ fn one(root: &File, file: &str, folder: &str, name: &str, options: &Value, varia
     };
     let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
     if !local.split('/').all(plain) {
-        return Err(fail("is not the name of a folder beside the file".to_owned()));
+        return Err(fail(
+            "is not the name of a folder beside the file".to_owned(),
+        ));
     }
-    let path = if folder.is_empty() { local.to_owned() } else { format!("{folder}/{local}") };
+    let path = if folder.is_empty() {
+        local.to_owned()
+    } else {
+        format!("{folder}/{local}")
+    };
     let described = format!("{path}/devcontainer-feature.json");
     let text = small(root, &described)?.ok_or_else(|| fail(format!("has no `{described}`")))?;
     let description = parse(&described, &text)?;
@@ -112,14 +167,22 @@ fn one(root: &File, file: &str, folder: &str, name: &str, options: &Value, varia
         return Err(fail(format!("has no `{path}/install.sh`")));
     }
     let mut caches = Vec::new();
-    for mount in description.get("mounts").and_then(Value::as_array).into_iter().flatten() {
+    for mount in description
+        .get("mounts")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let cache = Mount::read(mount, variables).and_then(|mount| mount.into_cache(variables));
         caches.push(cache.map_err(|text| problem(&described, "mounts", text))?);
     }
     let mut hooks = BTreeMap::new();
     for hook in COMMANDS {
         if let Some(value) = description.get(*hook) {
-            hooks.insert(*hook, commands(value, variables).map_err(|text| problem(&described, hook, text))?);
+            hooks.insert(
+                *hook,
+                commands(value, variables).map_err(|text| problem(&described, hook, text))?,
+            );
         }
     }
     Ok(Feature {
@@ -142,7 +205,9 @@ fn refuse_engine(name: &str) -> Result<(), String> {
     let last = name.rsplit('/').next().unwrap_or_default();
     let id = last.split([':', '@']).next().unwrap_or_default();
     if ENGINES.contains(&id) {
-        return Err(format!("brings containers within the environment (`{id}`), which cannot run there; use `services` of a recipe"));
+        return Err(format!(
+            "brings containers within the environment (`{id}`), which cannot run there; use `services` of a recipe"
+        ));
     }
     Ok(())
 }
@@ -154,25 +219,35 @@ fn check_keys(file: &str, description: &Map<String, Value>) -> Result<(), Error>
                 return Err(problem(file, key, *sentence));
             }
         } else if !KNOWN.contains(&key.as_str()) && !COMMANDS.contains(&key.as_str()) {
-            return Err(problem(file, key, "is not a key of the format; correct or remove it"));
+            return Err(problem(
+                file,
+                key,
+                "is not a key of the format; correct or remove it",
+            ));
         }
     }
     Ok(())
 }
 
 fn files(root: &File, path: &str) -> Result<Vec<String>, String> {
-    let folder = open_folder_beneath(root, Path::new(path)).map_err(|error| format!("cannot be opened: {error}"))?;
+    let folder = open_folder_beneath(root, Path::new(path))
+        .map_err(|error| format!("cannot be opened: {error}"))?;
     let mut skipped = Vec::new();
-    let found = crate::index::walk(&folder, &mut skipped).map_err(|error| format!("cannot be listed: {error}"))?;
+    let found = crate::index::walk(&folder, &mut skipped)
+        .map_err(|error| format!("cannot be listed: {error}"))?;
     if let Some((file, error)) = skipped.first() {
-        return Err(format!("has `{}`, which cannot be listed: {error}", file.display()));
+        return Err(format!(
+            "has `{}`, which cannot be listed: {error}",
+            file.display()
+        ));
     }
     if found.len() > MOST_FILES {
         return Err(format!("has more than {MOST_FILES} files"));
     }
     let mut files = Vec::new();
     for name in found {
-        let name = String::from_utf8(name).map_err(|_| "has a file whose name is not UTF-8".to_owned())?;
+        let name =
+            String::from_utf8(name).map_err(|_| "has a file whose name is not UTF-8".to_owned())?;
         files.push(format!("{path}/{name}"));
     }
     files.sort();
@@ -180,50 +255,94 @@ fn files(root: &File, path: &str) -> Result<Vec<String>, String> {
 }
 
 /// Options as variables: those of the file, else the defaults.
-fn option_variables(description: &Map<String, Value>, given: &Value) -> Result<BTreeMap<String, String>, String> {
+fn option_variables(
+    description: &Map<String, Value>,
+    given: &Value,
+) -> Result<BTreeMap<String, String>, String> {
     let mut given = match given {
         Value::Object(map) => map.clone(),
         // The short form of the option `version`.
-        Value::String(version) => Map::from_iter([("version".to_owned(), Value::String(version.clone()))]),
+        Value::String(version) => {
+            Map::from_iter([("version".to_owned(), Value::String(version.clone()))])
+        }
         Value::Bool(_) | Value::Null => Map::new(),
         _ => return Err("has options that are neither a map nor a version".to_owned()),
     };
     let mut variables = BTreeMap::new();
-    for (name, option) in description.get("options").and_then(Value::as_object).into_iter().flatten() {
-        let value = given.remove(name).or_else(|| option.get("default").cloned());
+    for (name, option) in description
+        .get("options")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let value = given
+            .remove(name)
+            .or_else(|| option.get("default").cloned());
         let text = match value {
             None => continue,
             Some(Value::String(text)) => text,
             Some(Value::Bool(flag)) => flag.to_string(),
-            Some(_) => return Err(format!("has an option `{name}` that is neither text nor boolean")),
+            Some(_) => {
+                return Err(format!(
+                    "has an option `{name}` that is neither text nor boolean"
+                ));
+            }
         };
         let allowed = option.get("enum").and_then(Value::as_array);
         if allowed.is_some_and(|allowed| !allowed.iter().any(|one| one.as_str() == Some(&text))) {
-            return Err(format!("has an option `{name}` whose value is not one of those the feature allows"));
+            return Err(format!(
+                "has an option `{name}` whose value is not one of those the feature allows"
+            ));
         }
         variables.insert(variable(name), text);
     }
     match given.keys().next() {
-        Some(unknown) => Err(format!("has no option `{}`", crate::error::clean(unknown.as_bytes()))),
+        Some(unknown) => Err(format!(
+            "has no option `{}`",
+            crate::error::clean(unknown.as_bytes())
+        )),
         None => Ok(variables),
     }
 }
 
 /// The name of an option's variable, by the format's rule.
 fn variable(option: &str) -> String {
-    let word = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_uppercase() } else { '_' };
+    let word = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    };
     let name: String = option.chars().map(word).collect();
     let rest = name.trim_start_matches(|c: char| c == '_' || c.is_ascii_digit());
-    if rest.len() == name.len() { name } else { format!("_{rest}") }
+    if rest.len() == name.len() {
+        name
+    } else {
+        format!("_{rest}")
+    }
 }
 
-fn container_env(file: &str, description: &Map<String, Value>) -> Result<BTreeMap<String, String>, Error> {
+fn container_env(
+    file: &str,
+    description: &Map<String, Value>,
+) -> Result<BTreeMap<String, String>, Error> {
     let mut env = BTreeMap::new();
-    for (name, value) in description.get("containerEnv").and_then(Value::as_object).into_iter().flatten() {
-        let value = value.as_str().ok_or_else(|| problem(file, &format!("containerEnv.{name}"), "is no text"))?;
+    for (name, value) in description
+        .get("containerEnv")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let value = value
+            .as_str()
+            .ok_or_else(|| problem(file, &format!("containerEnv.{name}"), "is no text"))?;
         // Here, and only here, the format has references as Dockerfiles do: `${PATH}`.
         let own = format!("${{{name}}}");
-        env.insert(name.clone(), value.replace(&own, &format!("${{containerEnv:{name}}}")));
+        env.insert(
+            name.clone(),
+            value.replace(&own, &format!("${{containerEnv:{name}}}")),
+        );
     }
     Ok(env)
 }
@@ -231,7 +350,11 @@ fn container_env(file: &str, description: &Map<String, Value>) -> Result<BTreeMa
 /// Names of other features in a list or a map.
 fn names(description: &Map<String, Value>, key: &str) -> Vec<String> {
     match description.get(key) {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(list)) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         Some(Value::Object(map)) => map.keys().cloned().collect(),
         _ => Vec::new(),
     }
@@ -240,18 +363,35 @@ fn names(description: &Map<String, Value>, key: &str) -> Vec<String> {
 /// The format's order: what `overrideFeatureInstallOrder` names first, then as written, each after those
 /// it wants to come after.
 fn order(file: &str, features: Vec<Feature>, first: Option<&Value>) -> Result<Vec<Feature>, Error> {
-    let first: Vec<&str> = first.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let rank = |feature: &Feature| first.iter().position(|name| *name == feature.name).unwrap_or(usize::MAX);
+    let first: Vec<&str> = first
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let rank = |feature: &Feature| {
+        first
+            .iter()
+            .position(|name| *name == feature.name)
+            .unwrap_or(usize::MAX)
+    };
     let mut left = features;
     left.sort_by_key(rank);
     let mut done: Vec<Feature> = Vec::new();
     while !left.is_empty() {
         let waits = |feature: &Feature| {
-            let before = |other: &Feature| feature.after.contains(&other.name) || feature.needs.contains(&other.name);
-            left.iter().any(|other| other.name != feature.name && before(other))
+            let before = |other: &Feature| {
+                feature.after.contains(&other.name) || feature.needs.contains(&other.name)
+            };
+            left.iter()
+                .any(|other| other.name != feature.name && before(other))
         };
         let Some(next) = left.iter().position(|feature| !waits(feature)) else {
-            return Err(problem(file, "features", "has features that each want to come after the other"));
+            return Err(problem(
+                file,
+                "features",
+                "has features that each want to come after the other",
+            ));
         };
         done.push(left.remove(next));
     }

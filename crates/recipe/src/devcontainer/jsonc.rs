@@ -3,7 +3,11 @@
 
 /// Replaces comments and trailing commas by blanks. What is wrong otherwise is left for the JSON reader.
 pub(super) fn to_json(text: &str) -> String {
-    let mut bytes = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes().to_vec();
+    let mut bytes = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .as_bytes()
+        .to_vec();
     let mut place = 0;
     // A comma that nothing but blanks and comments follows so far.
     let mut comma = None;
@@ -81,7 +85,10 @@ mod tests {
               "c": {"d": 1 , },
             } // end"#;
         let value: Value = serde_json::from_str(&to_json(text)).unwrap();
-        assert_eq!(value, json!({"a": "//x,]", "b": ["\"/*", 1], "c": {"d": 1}}));
+        assert_eq!(
+            value,
+            json!({"a": "//x,]", "b": ["\"/*", 1], "c": {"d": 1}})
+        );
     }
 
     #[test]

@@ -10,7 +10,11 @@ use crate::Command;
 pub(super) fn commands(value: &Value, variables: &Variables) -> Result<Vec<Command>, String> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::Object(named) => named.values().map(|value| one(value, variables)).filter_map(Result::transpose).collect(),
+        Value::Object(named) => named
+            .values()
+            .map(|value| one(value, variables))
+            .filter_map(Result::transpose)
+            .collect(),
         value => Ok(one(value, variables)?.into_iter().collect()),
     }
 }
@@ -22,7 +26,9 @@ fn one(value: &Value, variables: &Variables) -> Result<Option<Command>, String> 
         Value::String(line) => Ok(Some(Command::Line(variables.in_text(line)?))),
         Value::Array(words) if words.is_empty() => Ok(None),
         Value::Array(words) => {
-            let words = words.iter().map(|word| variables.in_text(word.as_str().ok_or_else(wrong)?));
+            let words = words
+                .iter()
+                .map(|word| variables.in_text(word.as_str().ok_or_else(wrong)?));
             Ok(Some(Command::Program(words.collect::<Result<_, _>>()?)))
         }
         _ => Err(wrong()),

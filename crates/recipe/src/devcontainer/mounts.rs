@@ -28,7 +28,9 @@ impl Mount {
             }
             Value::Object(map) => {
                 for (key, value) in map {
-                    let text = value.as_str().ok_or_else(|| format!("has a `{key}` that is no text"))?;
+                    let text = value
+                        .as_str()
+                        .ok_or_else(|| format!("has a `{key}` that is no text"))?;
                     fields.insert(key.clone(), text.to_owned());
                 }
             }
@@ -49,7 +51,12 @@ impl Mount {
                     return Err("has a read-only mount, which would always be empty".to_owned());
                 }
                 "readonly" | "ro" => {}
-                _ => return Err(format!("has a mount with `{}`, which is not supported", crate::error::clean(key.as_bytes()))),
+                _ => {
+                    return Err(format!(
+                        "has a mount with `{}`, which is not supported",
+                        crate::error::clean(key.as_bytes())
+                    ));
+                }
             }
         }
         if mount.target.is_empty() {
@@ -77,7 +84,10 @@ impl Mount {
                 "mounts `{}` of the host, which no environment sees; copy what is needed into the repository",
                 crate::error::clean(self.source.as_bytes())
             )),
-            other => Err(format!("has a mount of type `{}`; only `volume` is supported", crate::error::clean(other.as_bytes()))),
+            other => Err(format!(
+                "has a mount of type `{}`; only `volume` is supported",
+                crate::error::clean(other.as_bytes())
+            )),
         }
     }
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::Treatment;
 use super::features::{self, Feature};
 use super::jsonc::to_json;
 use super::lifecycle::commands;
 use super::mounts::Mount;
 use super::substitute::Variables;
 use super::table::row_of;
-use super::Treatment;
 use crate::files::{open_root, read_small};
 use crate::oci::Reference;
 use crate::recipe::{Image, ImageSource, Recipe, Root, WORKSPACE};
@@ -24,7 +24,11 @@ const LARGEST: u64 = 1 << 20;
 const PLACES: [&str; 2] = [".devcontainer/devcontainer.json", ".devcontainer.json"];
 
 /// Commands of every new workspace, and of every start.
-const PREPARE: [&str; 3] = ["onCreateCommand", "updateContentCommand", "postCreateCommand"];
+const PREPARE: [&str; 3] = [
+    "onCreateCommand",
+    "updateContentCommand",
+    "postCreateCommand",
+];
 const START: [&str; 2] = ["postStartCommand", "postAttachCommand"];
 
 /// What is known beside the file.
@@ -89,7 +93,14 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Map<String, Value>, Error>
     match serde_json::from_str(&to_json(text)) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(problem(file, "", "is not a map")),
-        Err(error) => Err(problem(file, "", format!("is no JSON: {}", crate::error::clean(error.to_string().as_bytes())))),
+        Err(error) => Err(problem(
+            file,
+            "",
+            format!(
+                "is no JSON: {}",
+                crate::error::clean(error.to_string().as_bytes())
+            ),
+        )),
     }
 }
 
@@ -116,7 +127,13 @@ pub(super) fn asks_nothing(value: &Value) -> bool {
 fn sort_out(file: &str, object: &Map<String, Value>) -> Result<Vec<(String, &'static str)>, Error> {
     let mut notes = Vec::new();
     for (key, value) in object {
-        let unknown = || problem(file, key, "is not a key of the format; correct or remove it");
+        let unknown = || {
+            problem(
+                file,
+                key,
+                "is not a key of the format; correct or remove it",
+            )
+        };
         let row = row_of(key).ok_or_else(unknown)?;
         match row.treatment {
             Treatment::Supported => {}
@@ -127,7 +144,13 @@ fn sort_out(file: &str, object: &Map<String, Value>) -> Result<Vec<(String, &'st
         if let ("hostRequirements", Value::Object(parts)) = (key.as_str(), value) {
             for (part, value) in parts {
                 let key = format!("{key}.{part}");
-                let row = row_of(&key).ok_or_else(|| problem(file, &key, "is not a key of the format; correct or remove it"))?;
+                let row = row_of(&key).ok_or_else(|| {
+                    problem(
+                        file,
+                        &key,
+                        "is not a key of the format; correct or remove it",
+                    )
+                })?;
                 let optional = value.as_str() == Some("optional");
                 if row.treatment == Treatment::Refused && !asks_nothing(value) && !optional {
                     return Err(problem(file, &key, row.sentence));
@@ -147,15 +170,30 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Root and workspace, which all else refers to.
-    fn new(file: &'a str, object: &'a Map<String, Value>, context: &Context) -> Result<Self, Error> {
-        let image = object.get("image").ok_or_else(|| problem(file, "image", "is missing, and nothing else says what the root is"))?;
-        let image = image.as_str().ok_or_else(|| problem(file, "image", "is no text"))?;
+    fn new(
+        file: &'a str,
+        object: &'a Map<String, Value>,
+        context: &Context,
+    ) -> Result<Self, Error> {
+        let image = object.get("image").ok_or_else(|| {
+            problem(
+                file,
+                "image",
+                "is missing, and nothing else says what the root is",
+            )
+        })?;
+        let image = image
+            .as_str()
+            .ok_or_else(|| problem(file, "image", "is no text"))?;
         let mut variables = Variables {
             workspace: WORKSPACE.to_owned(),
-            id: Digest::of(format!("devcontainer\0{}", context.repository).as_bytes()).hex()[..52].to_owned(),
+            id: Digest::of(format!("devcontainer\0{}", context.repository).as_bytes()).hex()[..52]
+                .to_owned(),
             container: BTreeMap::new(),
         };
-        let image = variables.in_text(image).map_err(|text| problem(file, "image", text))?;
+        let image = variables
+            .in_text(image)
+            .map_err(|text| problem(file, "image", text))?;
         let reference = match &context.default_registry {
             Some(host) => Reference::complete(&image, host),
             None => image.parse(),
@@ -195,7 +233,10 @@ impl<'a> Reader<'a> {
         for feature in features {
             self.recipe.setup.push(feature.step.clone());
             for (name, value) in &feature.env {
-                let value = self.variables.in_env(value).map_err(self.problem("features"))?;
+                let value = self
+                    .variables
+                    .in_env(value)
+                    .map_err(self.problem("features"))?;
                 self.variables.container.insert(name.clone(), value.clone());
                 self.recipe.env.insert(name.clone(), value);
             }
@@ -209,9 +250,16 @@ impl<'a> Reader<'a> {
             self.env(key)?;
         }
         let user = self.text("remoteUser")?.or(self.text("containerUser")?);
-        self.recipe.user = user.map(|user| self.variables.in_text(user)).transpose().map_err(self.problem("remoteUser"))?;
+        self.recipe.user = user
+            .map(|user| self.variables.in_text(user))
+            .transpose()
+            .map_err(self.problem("remoteUser"))?;
         // Set-up commands learn of the user as the format says.
-        let user = self.recipe.user.clone().unwrap_or_else(|| "root".to_owned());
+        let user = self
+            .recipe
+            .user
+            .clone()
+            .unwrap_or_else(|| "root".to_owned());
         for step in &mut self.recipe.setup {
             for name in ["_REMOTE_USER", "_CONTAINER_USER"] {
                 step.env.insert(name.to_owned(), user.clone());
@@ -223,8 +271,11 @@ impl<'a> Reader<'a> {
             Some(_) => return Err(problem(self.file, "mounts", "is no list")),
         };
         for mount in mounts {
-            let cache = Mount::read(mount, &self.variables).and_then(|mount| mount.into_cache(&self.variables));
-            self.recipe.caches.push(cache.map_err(self.problem("mounts"))?);
+            let cache = Mount::read(mount, &self.variables)
+                .and_then(|mount| mount.into_cache(&self.variables));
+            self.recipe
+                .caches
+                .push(cache.map_err(self.problem("mounts"))?);
         }
         Ok(())
     }
@@ -242,7 +293,10 @@ impl<'a> Reader<'a> {
                     self.recipe.env.remove(name);
                 }
                 Value::String(value) => {
-                    let value = self.variables.in_env(value).map_err(self.problem(&format!("{key}.{name}")))?;
+                    let value = self
+                        .variables
+                        .in_env(value)
+                        .map_err(self.problem(&format!("{key}.{name}")))?;
                     self.recipe.env.insert(name.clone(), value);
                 }
                 _ => return Err(problem(self.file, &format!("{key}.{name}"), "is no text")),
@@ -262,14 +316,25 @@ impl<'a> Reader<'a> {
             for feature in features {
                 all.extend(feature.commands.get(key).into_iter().flatten().cloned());
             }
-            let own = self.object.get(*key).map(|value| commands(value, &self.variables));
-            all.extend(own.transpose().map_err(self.problem(key))?.unwrap_or_default());
+            let own = self
+                .object
+                .get(*key)
+                .map(|value| commands(value, &self.variables));
+            all.extend(
+                own.transpose()
+                    .map_err(self.problem(key))?
+                    .unwrap_or_default(),
+            );
         }
         Ok(all)
     }
 }
 
-fn text_of<'a>(file: &str, object: &'a Map<String, Value>, key: &str) -> Result<Option<&'a str>, Error> {
+fn text_of<'a>(
+    file: &str,
+    object: &'a Map<String, Value>,
+    key: &str,
+) -> Result<Option<&'a str>, Error> {
     match object.get(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -288,16 +353,28 @@ struct Place<'a> {
 impl Place<'_> {
     fn workspace(&mut self) -> Result<(), Error> {
         let folder = text_of(self.file, self.object, "workspaceFolder")?;
-        let fill_in = |text: &str| self.variables.in_text(text).map_err(|text| problem(self.file, "workspaceFolder", text));
+        let fill_in = |text: &str| {
+            self.variables
+                .in_text(text)
+                .map_err(|text| problem(self.file, "workspaceFolder", text))
+        };
         let folder = folder.map(fill_in).transpose()?;
-        let mount = self.object.get("workspaceMount").filter(|value| !asks_nothing(value));
+        let mount = self
+            .object
+            .get("workspaceMount")
+            .filter(|value| !asks_nothing(value));
         match (mount, folder) {
             (Some(value), folder) => {
                 let key = "workspaceMount";
-                let mount = Mount::read(value, self.variables).map_err(|text| problem(self.file, key, text))?;
-                if mount.kind != "bind" || mount.source.trim_end_matches('/') != "${localWorkspaceFolder}" {
+                let mount = Mount::read(value, self.variables)
+                    .map_err(|text| problem(self.file, key, text))?;
+                if mount.kind != "bind"
+                    || mount.source.trim_end_matches('/') != "${localWorkspaceFolder}"
+                {
                     let source = crate::error::clean(mount.source.as_bytes());
-                    let text = format!("mounts `{source}`; only `${{localWorkspaceFolder}}` is there to be mounted");
+                    let text = format!(
+                        "mounts `{source}`; only `${{localWorkspaceFolder}}` is there to be mounted"
+                    );
                     return Err(problem(self.file, key, text));
                 }
                 self.variables.workspace.clone_from(&mount.target);

@@ -35,7 +35,11 @@ impl Variables {
         })
     }
 
-    fn fill_in(&self, text: &str, unknown: impl Fn(&str, Option<&str>) -> Result<String, String>) -> Result<String, String> {
+    fn fill_in(
+        &self,
+        text: &str,
+        unknown: impl Fn(&str, Option<&str>) -> Result<String, String>,
+    ) -> Result<String, String> {
         let mut filled = String::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
@@ -46,9 +50,12 @@ impl Variables {
                 break;
             };
             let mut parts = inner[..end].splitn(3, ':');
-            let (kind, name, default) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+            let (kind, name, default) =
+                (parts.next().unwrap_or_default(), parts.next(), parts.next());
             match (kind, name) {
-                ("localWorkspaceFolder" | "containerWorkspaceFolder", None) => filled.push_str(&self.workspace),
+                ("localWorkspaceFolder" | "containerWorkspaceFolder", None) => {
+                    filled.push_str(&self.workspace)
+                }
                 ("localWorkspaceFolderBasename" | "containerWorkspaceFolderBasename", None) => {
                     filled.push_str(self.workspace.rsplit('/').next().unwrap_or_default());
                 }
@@ -59,7 +66,9 @@ impl Variables {
                 },
                 // `env` is an older name of it.
                 ("localEnv" | "env", Some(name)) => {
-                    return Err(format!("refers to `{name}` of the host's environment, which is never read"));
+                    return Err(format!(
+                        "refers to `{name}` of the host's environment, which is never read"
+                    ));
                 }
                 _ => filled.push_str(&rest[start..start + 2 + end + 1]),
             }

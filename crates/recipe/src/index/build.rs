@@ -75,9 +75,13 @@ pub fn build(root: &Path, stamps: Option<&Path>) -> Result<Built, Error> {
                 Err(error) => failed.push((name(path), error.to_string())),
             }
         }
-        let mut all = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = results
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         all.append(&mut hashed);
-        let mut all = failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = failures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         all.append(&mut failed);
     };
     std::thread::scope(|scope| {
@@ -87,8 +91,14 @@ pub fn build(root: &Path, stamps: Option<&Path>) -> Result<Built, Error> {
         work();
     });
 
-    let files = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    skipped.append(&mut failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let files = results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    skipped.append(
+        &mut failures
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
+    );
     if let (Some(path), Some(now)) = (stamps, now) {
         let settled = files.iter().filter(|file| file.stamp.is_settled(now));
         let fresh: Vec<_> = settled.map(|file| (file.stamp, file.digest)).collect();
@@ -100,7 +110,9 @@ pub fn build(root: &Path, stamps: Option<&Path>) -> Result<Built, Error> {
     for file in files {
         writer.add(file.path, file.digest, file.size, file.mode);
     }
-    let index = writer.finish().ok_or_else(|| Error::io("index", root)(io::Error::other("its paths have more than 4 GiB")))?;
+    let index = writer.finish().ok_or_else(|| {
+        Error::io("index", root)(io::Error::other("its paths have more than 4 GiB"))
+    })?;
     Ok(Built {
         index,
         hashed,
@@ -119,7 +131,10 @@ pub(crate) fn walk(root: &File, skipped: &mut Vec<(PathBuf, String)>) -> io::Res
     let mut left: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0)];
     while let Some((folder, depth)) = left.pop() {
         if depth > DEEPEST {
-            return Err(io::Error::other(format!("{} is deeper than {DEEPEST} folders", name(&folder).display())));
+            return Err(io::Error::other(format!(
+                "{} is deeper than {DEEPEST} folders",
+                name(&folder).display()
+            )));
         }
         let listing = match list(root, &folder) {
             Ok(listing) => listing,
@@ -142,7 +157,9 @@ pub(crate) fn walk(root: &File, skipped: &mut Vec<(PathBuf, String)>) -> io::Res
             }
         }
         if files.len() > MOST_FILES {
-            return Err(io::Error::other(format!("it has more than {MOST_FILES} files")));
+            return Err(io::Error::other(format!(
+                "it has more than {MOST_FILES} files"
+            )));
         }
     }
     Ok(files)
@@ -163,7 +180,11 @@ fn list(root: &File, path: &[u8]) -> io::Result<Vec<(Vec<u8>, FileType)>> {
         let kind = match entry.file_type() {
             // Some file systems do not say.
             FileType::Unknown => {
-                let stat = rustix::fs::statat(&folder, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+                let stat = rustix::fs::statat(
+                    &folder,
+                    entry.file_name(),
+                    rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+                )?;
                 FileType::from_raw_mode(stat.st_mode)
             }
             kind => kind,

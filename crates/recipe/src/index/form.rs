@@ -95,7 +95,11 @@ impl FileIndex {
             last = Some(path);
             begin = end;
         }
-        if begin == names { Ok(()) } else { Err("its paths are not all used") }
+        if begin == names {
+            Ok(())
+        } else {
+            Err("its paths are not all used")
+        }
     }
 
     /// Number of files.
@@ -174,7 +178,11 @@ impl FileIndex {
     }
 
     fn path(&self, position: usize) -> &[u8] {
-        let begin = if position == 0 { 0 } else { self.end(position - 1) };
+        let begin = if position == 0 {
+            0
+        } else {
+            self.end(position - 1)
+        };
         &self.names()[begin..self.end(position)]
     }
 }
@@ -232,7 +240,10 @@ impl IndexWriter {
 
 /// A little-endian number of up to eight bytes.
 pub(super) fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 /// Keeps two threads from one name.
@@ -241,7 +252,11 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// Writes a file under a name of this process, then gives it its name.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".new-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    name.push(format!(
+        ".new-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
     let new = Path::new(&name);
     let result = write_new(new, bytes).and_then(|()| fs::rename(new, path));
     if result.is_err() {
@@ -252,7 +267,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_data()
 }
@@ -264,8 +284,19 @@ mod tests {
 
     fn sample() -> FileIndex {
         let mut writer = IndexWriter::new();
-        for name in ["usr/bin/git", "usr/bin/git-upload", "a", "usr/bin", "\u{fc}"] {
-            writer.add(name.into(), Digest::of(name.as_bytes()), name.len() as u64, 0o755);
+        for name in [
+            "usr/bin/git",
+            "usr/bin/git-upload",
+            "a",
+            "usr/bin",
+            "\u{fc}",
+        ] {
+            writer.add(
+                name.into(),
+                Digest::of(name.as_bytes()),
+                name.len() as u64,
+                0o755,
+            );
         }
         writer.finish().unwrap()
     }
@@ -298,9 +329,15 @@ mod tests {
         writer.add(b"ab".to_vec(), Digest::of(b""), 3, 0o644);
         let bytes = writer.finish().unwrap().bytes;
         let hex = hex::encode(&bytes);
-        assert_eq!(&hex[..48], "4e43494e44455831" .to_owned() + "0100000000000000" + "0200000000000000");
+        assert_eq!(
+            &hex[..48],
+            "4e43494e44455831".to_owned() + "0100000000000000" + "0200000000000000"
+        );
         assert_eq!(&hex[48..112], Digest::of(b"").hex());
-        assert_eq!(&hex[112..148], "0300000000000000".to_owned() + "a4010000" + "02000000" + "6162");
+        assert_eq!(
+            &hex[112..148],
+            "0300000000000000".to_owned() + "a4010000" + "02000000" + "6162"
+        );
         assert_eq!(bytes.len(), 24 + 48 + 2 + 32);
     }
 

@@ -30,7 +30,10 @@ pub struct Tarball {
 
 #[derive(Debug, Clone)]
 enum Member {
-    File { at: u64, size: u64 },
+    File {
+        at: u64,
+        size: u64,
+    },
     /// As old versions of `docker save` wrote repeated layers.
     Link(Vec<u8>),
 }
@@ -50,19 +53,32 @@ impl Tarball {
     pub fn open(tarball: &Path, store: &ImageStore) -> Result<Self, Error> {
         let limits = store.limits();
         let mut file = File::open(tarball).map_err(Error::io("open", tarball))?;
-        if !file.metadata().map_err(Error::io("look at", tarball))?.is_file() {
-            return Err(problem(&tarball.display().to_string(), "it is not a regular file"));
+        if !file
+            .metadata()
+            .map_err(Error::io("look at", tarball))?
+            .is_file()
+        {
+            return Err(problem(
+                &tarball.display().to_string(),
+                "it is not a regular file",
+            ));
         }
         let mut begin = [0; 4];
-        let n = file.read_at(&mut begin, 0).map_err(Error::io("read", tarball))?;
+        let n = file
+            .read_at(&mut begin, 0)
+            .map_err(Error::io("read", tarball))?;
         let failed = |entry: &[u8], failure| match failure {
-            Failure::Problem(problem) => Error::layer(&tarball.display().to_string(), entry, problem),
+            Failure::Problem(problem) => {
+                Error::layer(&tarball.display().to_string(), entry, problem)
+            }
             Failure::Io(error) => Error::io("read", tarball)(error),
         };
         if is_packed(&begin[..n]) {
-            file = unpack(&file, &store.scratch_path(), limits).map_err(|failure| failed(b"", failure))?;
+            file = unpack(&file, &store.scratch_path(), limits)
+                .map_err(|failure| failed(b"", failure))?;
         }
-        file.seek(SeekFrom::Start(0)).map_err(Error::io("read", tarball))?;
+        file.seek(SeekFrom::Start(0))
+            .map_err(Error::io("read", tarball))?;
         let mut members = BTreeMap::new();
         let mut reader = TarReader::new(Positioned::new(&file), MOST_ENTRIES);
         loop {
@@ -81,7 +97,15 @@ impl Tarball {
 
     /// A member's bytes; one link is followed, within the tarball.
     fn member(&self, name: &str) -> Result<Slice<'_>, Error> {
-        let missing = || problem(&self.name(), &format!("`{}` is missing in it", crate::error::clean(name.as_bytes())));
+        let missing = || {
+            problem(
+                &self.name(),
+                &format!(
+                    "`{}` is missing in it",
+                    crate::error::clean(name.as_bytes())
+                ),
+            )
+        };
         let found = self.members.get(name.as_bytes()).ok_or_else(missing)?;
         let found = match found {
             Member::Link(target) => self.members.get(target).ok_or_else(missing)?,
@@ -103,12 +127,16 @@ impl Tarball {
         let mut images: Vec<Saved> = json(&name, "manifest.json", &bytes)?;
         match (images.pop(), images.is_empty()) {
             (Some(only), true) => Ok(only),
-            _ => Err(problem(&name, "it holds not exactly one image; save one image alone")),
+            _ => Err(problem(
+                &name,
+                "it holds not exactly one image; save one image alone",
+            )),
         }
     }
 
     fn is_layout(&self) -> bool {
-        self.members.contains_key(&b"index.json"[..]) && self.members.contains_key(&b"oci-layout"[..])
+        self.members.contains_key(&b"index.json"[..])
+            && self.members.contains_key(&b"oci-layout"[..])
     }
 }
 
@@ -117,21 +145,37 @@ impl ImageReader for Tarball {
         self.path.display().to_string()
     }
 
-    fn info(&self, platform: &Platform, pinned: Option<Digest>, limits: &Limits) -> Result<ImageInfo, Error> {
+    fn info(
+        &self,
+        platform: &Platform,
+        pinned: Option<Digest>,
+        limits: &Limits,
+    ) -> Result<ImageInfo, Error> {
         let name = self.name();
         if self.is_layout() {
-            check_version(&name, &read_metadata(&name, self.member("oci-layout")?, None, None)?)?;
+            check_version(
+                &name,
+                &read_metadata(&name, self.member("oci-layout")?, None, None)?,
+            )?;
             let first = read_metadata(&name, self.member("index.json")?, None, None)?;
             let fetch = |descriptor: &Descriptor, _: bool| {
                 let what = format!("blob {}", descriptor.digest);
                 let member = self.member(&blob(&descriptor.digest))?;
-                read_metadata(&what, member, Some(descriptor.digest), Some(descriptor.size))
+                read_metadata(
+                    &what,
+                    member,
+                    Some(descriptor.digest),
+                    Some(descriptor.size),
+                )
             };
             return resolve_layout(&name, &first, platform, pinned, limits, &fetch);
         }
         let saved = self.saved()?;
         if saved.layers.len() > limits.layers {
-            return Err(problem(&name, &format!("it has more than {} layers", limits.layers)));
+            return Err(problem(
+                &name,
+                &format!("it has more than {} layers", limits.layers),
+            ));
         }
         let bytes = read_metadata(&name, self.member(&saved.config)?, None, None)?;
         let id = Digest::of(&bytes);
@@ -182,7 +226,10 @@ fn take(
 
 /// What a link in this folder names; none if that is outside.
 fn within(folder: &[u8], target: &[u8]) -> Option<Vec<u8>> {
-    let mut parts: Vec<&[u8]> = folder.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<&[u8]> = folder
+        .split(|b| *b == b'/')
+        .filter(|part| !part.is_empty())
+        .collect();
     if target.starts_with(b"/") {
         return None;
     }
@@ -207,7 +254,12 @@ fn unpack(file: &File, scratch: &Path, limits: &Limits) -> Result<File, Failure>
 /// A file that loses its name at once: it is gone with its descriptor.
 fn nameless(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     std::fs::remove_file(path)?;
     Ok(file)
 }
@@ -244,7 +296,9 @@ struct Slice<'a> {
 
 impl Read for Slice<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         let n = self.file.read_at(&mut buffer[..most], self.at)?;
         self.at += n as u64;
         self.left -= n as u64;

@@ -62,7 +62,9 @@ impl Read for Decompressed<'_> {
         let n = self.inner.read(buffer)?;
         self.unpacked += n as u64;
         if self.unpacked > self.most {
-            return Err(io::Error::other(LayerProblem::TotalSize(self.limits.total_bytes)));
+            return Err(io::Error::other(LayerProblem::TotalSize(
+                self.limits.total_bytes,
+            )));
         }
         let allowed = self.packed.get().saturating_mul(self.limits.ratio);
         if self.unpacked > Limits::RATIO_FROM && self.unpacked > allowed {
@@ -78,7 +80,8 @@ pub(crate) fn is_packed(begin: &[u8]) -> bool {
 }
 
 fn is_zstd(begin: &[u8]) -> bool {
-    let skippable = begin.len() >= 4 && begin[0] & 0xf0 == 0x50 && begin[1..4] == [0x2a, 0x4d, 0x18];
+    let skippable =
+        begin.len() >= 4 && begin[0] & 0xf0 == 0x50 && begin[1..4] == [0x2a, 0x4d, 0x18];
     begin.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || skippable
 }
 
@@ -103,8 +106,9 @@ impl<R: Read> Read for Packed<R> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput
             | io::ErrorKind::InvalidData
-            | io::ErrorKind::UnexpectedEof
-            => io::Error::other(LayerProblem::Compression(error.to_string())),
+            | io::ErrorKind::UnexpectedEof => {
+                io::Error::other(LayerProblem::Compression(error.to_string()))
+            }
             _ => error,
         })
     }
@@ -222,7 +226,11 @@ mod tests {
     #[test]
     fn garbage_behind_the_stream_and_a_cut_stream_are_refused() {
         for packed in [gzip(b"text"), zstd(b"text")] {
-            for garbage in [&b"x"[..], b"garbage that is longer than any header", &[0; 512]] {
+            for garbage in [
+                &b"x"[..],
+                b"garbage that is longer than any header",
+                &[0; 512],
+            ] {
                 assert!(unpack(&[&packed, garbage].concat()).is_err());
             }
             for length in 4..packed.len() {

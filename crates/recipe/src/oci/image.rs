@@ -37,7 +37,12 @@ pub trait ImageReader {
     /// # Errors
     /// [`Error::Image`], [`Error::WrongDigest`], [`Error::WrongSize`], [`Error::Io`]; for registries also
     /// [`Error::NotFound`], [`Error::Refused`], [`Error::Registry`].
-    fn info(&self, platform: &Platform, pinned: Option<Digest>, limits: &Limits) -> Result<ImageInfo, Error>;
+    fn info(
+        &self,
+        platform: &Platform,
+        pinned: Option<Digest>,
+        limits: &Limits,
+    ) -> Result<ImageInfo, Error>;
 
     /// The bytes of a layer, as they are stored. Whoever reads them checks digest and size.
     ///
@@ -70,12 +75,24 @@ pub(crate) fn resolve(
                 manifest.check(image, limits)?;
                 let bytes = fetch(&manifest.config, false)?;
                 let (config, diff_ids) = manifest::parse_config(image, &bytes, platform)?;
-                let packed = manifest.layers.iter().map(|layer| Some((layer.digest, layer.size)));
-                return assemble(image, manifest.config.digest, config, diff_ids, packed.collect());
+                let packed = manifest
+                    .layers
+                    .iter()
+                    .map(|layer| Some((layer.digest, layer.size)));
+                return assemble(
+                    image,
+                    manifest.config.digest,
+                    config,
+                    diff_ids,
+                    packed.collect(),
+                );
             }
         }
     }
-    Err(manifest::problem(image, "its manifest lists stand in each other too deeply"))
+    Err(manifest::problem(
+        image,
+        "its manifest lists stand in each other too deeply",
+    ))
 }
 
 pub(crate) fn assemble(
@@ -86,28 +103,49 @@ pub(crate) fn assemble(
     packed: Vec<Option<(Digest, u64)>>,
 ) -> Result<ImageInfo, Error> {
     if diff_ids.len() != packed.len() {
-        let problem = format!("its configuration names {} layers, its manifest {}", diff_ids.len(), packed.len());
+        let problem = format!(
+            "its configuration names {} layers, its manifest {}",
+            diff_ids.len(),
+            packed.len()
+        );
         return Err(manifest::problem(image, &problem));
     }
     let layers = diff_ids.into_iter().zip(packed);
     Ok(ImageInfo {
         id,
         config,
-        layers: layers.map(|(diff_id, packed)| LayerInfo { diff_id, packed }).collect(),
+        layers: layers
+            .map(|(diff_id, packed)| LayerInfo { diff_id, packed })
+            .collect(),
     })
 }
 
 /// Reads metadata whole and checks it against its descriptor.
-pub(crate) fn read_metadata(what: &str, reader: impl Read, digest: Option<Digest>, size: Option<u64>) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_metadata(
+    what: &str,
+    reader: impl Read,
+    digest: Option<Digest>,
+    size: Option<u64>,
+) -> Result<Vec<u8>, Error> {
     let most = size.unwrap_or(Limits::METADATA);
     if most > Limits::METADATA {
-        return Err(manifest::problem(what, &format!("it has more than {} bytes of metadata", Limits::METADATA)));
+        return Err(manifest::problem(
+            what,
+            &format!("it has more than {} bytes of metadata", Limits::METADATA),
+        ));
     }
     let mut bytes = Vec::new();
-    reader.take(most + 1).read_to_end(&mut bytes).map_err(Error::io("read", what))?;
+    reader
+        .take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::io("read", what))?;
     let found = bytes.len() as u64;
     if found > most || size.is_some_and(|wanted| wanted != found) {
-        return Err(Error::WrongSize { what: what.to_owned(), wanted: most, found });
+        return Err(Error::WrongSize {
+            what: what.to_owned(),
+            wanted: most,
+            found,
+        });
     }
     check(what, digest, Digest::of(&bytes))?;
     Ok(bytes)
@@ -115,7 +153,11 @@ pub(crate) fn read_metadata(what: &str, reader: impl Read, digest: Option<Digest
 
 pub(crate) fn check(what: &str, wanted: Option<Digest>, found: Digest) -> Result<(), Error> {
     match wanted {
-        Some(wanted) if wanted != found => Err(Error::WrongDigest { what: what.to_owned(), wanted, found }),
+        Some(wanted) if wanted != found => Err(Error::WrongDigest {
+            what: what.to_owned(),
+            wanted,
+            found,
+        }),
         _ => Ok(()),
     }
 }

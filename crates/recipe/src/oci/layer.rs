@@ -16,11 +16,20 @@ const NAME_BYTES: u64 = 300;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     /// A folder; implied if only something below it was named.
-    Folder { mode: u32, mtime: u64, implied: bool },
+    Folder {
+        mode: u32,
+        mtime: u64,
+        implied: bool,
+    },
     File(FileNode),
-    Symlink { target: Vec<u8>, mtime: u64 },
+    Symlink {
+        target: Vec<u8>,
+        mtime: u64,
+    },
     /// A hard link to a file of a lower layer.
-    HardLink { target: Vec<u8> },
+    HardLink {
+        target: Vec<u8>,
+    },
 }
 
 /// A regular file, whose content is in the store.
@@ -77,7 +86,8 @@ impl Budget {
     /// What a layer that was unpacked before takes of it.
     pub(crate) fn spend_layer(&mut self, name: &str, layer: &Layer) -> Result<(), Error> {
         for (path, node) in &layer.nodes {
-            self.spend(path.len()).map_err(|problem| Error::layer(name, path, problem))?;
+            self.spend(path.len())
+                .map_err(|problem| Error::layer(name, path, problem))?;
             if let Node::File(file) = node {
                 let left = self.bytes.checked_sub(file.size);
                 let problem = LayerProblem::TotalSize(self.limits.total_bytes);
@@ -133,12 +143,19 @@ impl Layer {
         let special = entry.mode & 0o6000;
         let is_folder = entry.kind == Kind::Folder;
         if special != 0 && matches!(entry.kind, Kind::File | Kind::Folder) {
-            self.note(&path, "a set-user-id or set-group-id bit was removed".to_owned());
+            self.note(
+                &path,
+                "a set-user-id or set-group-id bit was removed".to_owned(),
+            );
         }
         let mode = entry.mode & if is_folder { 0o1777 } else { 0o777 };
         let mtime = entry.mtime.clamp(0, i64::from(u32::MAX)) as u64;
         let node = match entry.kind {
-            Kind::Folder => Node::Folder { mode, mtime, implied: false },
+            Kind::Folder => Node::Folder {
+                mode,
+                mtime,
+                implied: false,
+            },
             Kind::File => {
                 self.room_for(&path, budget)?;
                 let file = FileNode {
@@ -150,10 +167,19 @@ impl Layer {
                 Node::File(keep(reader, file)?)
             }
             Kind::Symlink => {
-                if entry.link.is_empty() || entry.link.contains(&0) || entry.link.len() > budget.limits.path_bytes {
-                    return Err(LayerProblem::Header("its link has no target, or one that is too long").into());
+                if entry.link.is_empty()
+                    || entry.link.contains(&0)
+                    || entry.link.len() > budget.limits.path_bytes
+                {
+                    return Err(LayerProblem::Header(
+                        "its link has no target, or one that is too long",
+                    )
+                    .into());
                 }
-                Node::Symlink { target: entry.link, mtime }
+                Node::Symlink {
+                    target: entry.link,
+                    mtime,
+                }
             }
             Kind::HardLink => self.hard_link(&entry.link, budget)?,
             Kind::Device => {
@@ -195,7 +221,9 @@ impl Layer {
         };
         let path = match path::normal(target, &budget.limits) {
             Ok(path) => path,
-            Err(LayerProblem::Climbs | LayerProblem::Absolute) => return Err(problem("outside of the root")),
+            Err(LayerProblem::Climbs | LayerProblem::Absolute) => {
+                return Err(problem("outside of the root"));
+            }
             Err(other) => return Err(other),
         };
         if self.through_link(&path) {
@@ -203,7 +231,9 @@ impl Layer {
         }
         match self.nodes.get(&path) {
             Some(Node::File(file)) => Ok(Node::File(*file)),
-            Some(Node::HardLink { target }) => Ok(Node::HardLink { target: target.clone() }),
+            Some(Node::HardLink { target }) => Ok(Node::HardLink {
+                target: target.clone(),
+            }),
             Some(Node::Symlink { .. }) => Err(problem("a symbolic link")),
             Some(Node::Folder { .. }) => Err(problem("a folder")),
             None => Ok(Node::HardLink { target: path }),
@@ -224,11 +254,17 @@ impl Layer {
         for above in path::above(path) {
             match self.nodes.get(above) {
                 Some(Node::Folder { .. }) => {}
-                Some(Node::Symlink { .. }) => return Err(LayerProblem::ThroughLink(crate::error::clean(above))),
+                Some(Node::Symlink { .. }) => {
+                    return Err(LayerProblem::ThroughLink(crate::error::clean(above)));
+                }
                 Some(_) => return Err(LayerProblem::BelowFile(crate::error::clean(above))),
                 None => {
                     budget.spend(above.len())?;
-                    let folder = Node::Folder { mode: 0o755, mtime: 0, implied: true };
+                    let folder = Node::Folder {
+                        mode: 0o755,
+                        mtime: 0,
+                        implied: true,
+                    };
                     self.nodes.insert(above.to_vec(), folder);
                 }
             }
@@ -239,7 +275,12 @@ impl Layer {
         Ok(())
     }
 
-    fn insert(&mut self, path: Vec<u8>, node: Node, budget: &mut Budget) -> Result<(), LayerProblem> {
+    fn insert(
+        &mut self,
+        path: Vec<u8>,
+        node: Node,
+        budget: &mut Budget,
+    ) -> Result<(), LayerProblem> {
         if matches!(node, Node::Folder { .. }) {
             // Folders are often named again, and after what is in them.
             if path.is_empty() || matches!(self.nodes.get(&path), Some(Node::Folder { .. })) {
@@ -256,7 +297,10 @@ impl Layer {
         if self.notes.len() < MOST_NOTES {
             self.notes.push((path.to_vec(), text));
         } else if self.notes.len() == MOST_NOTES {
-            self.notes.push((Vec::new(), "more was left out or changed; only the first notes are kept".to_owned()));
+            self.notes.push((
+                Vec::new(),
+                "more was left out or changed; only the first notes are kept".to_owned(),
+            ));
         }
     }
 }

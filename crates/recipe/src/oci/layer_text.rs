@@ -33,10 +33,17 @@ impl Layer {
                 Node::Folder { implied: true, .. } => writeln!(text, "i {path}"),
                 Node::Folder { mode, mtime, .. } => writeln!(text, "d {mode:o} {mtime} {path}"),
                 Node::File(file) => {
-                    let FileNode { sha256, size, mode, mtime } = file;
+                    let FileNode {
+                        sha256,
+                        size,
+                        mode,
+                        mtime,
+                    } = file;
                     writeln!(text, "f {mode:o} {mtime} {size} {} {path}", sha256.hex())
                 }
-                Node::Symlink { target, mtime } => writeln!(text, "l {mtime} {path} {}", escape(target)),
+                Node::Symlink { target, mtime } => {
+                    writeln!(text, "l {mtime} {path} {}", escape(target))
+                }
                 Node::HardLink { target } => writeln!(text, "h {path} {}", escape(target)),
             };
         }
@@ -70,9 +77,20 @@ impl Layer {
     fn line(&mut self, line: &str) -> Option<()> {
         let words: Vec<&str> = line.split(' ').collect();
         let (path, node) = match words[..] {
-            ["i", path] => (path, Node::Folder { mode: 0o755, mtime: 0, implied: true }),
+            ["i", path] => (
+                path,
+                Node::Folder {
+                    mode: 0o755,
+                    mtime: 0,
+                    implied: true,
+                },
+            ),
             ["d", mode, mtime, path] => {
-                let folder = Node::Folder { mode: octal(mode)?, mtime: mtime.parse().ok()?, implied: false };
+                let folder = Node::Folder {
+                    mode: octal(mode)?,
+                    mtime: mtime.parse().ok()?,
+                    implied: false,
+                };
                 (path, folder)
             }
             ["f", mode, mtime, size, sha256, path] => {
@@ -85,19 +103,31 @@ impl Layer {
                 (path, Node::File(file))
             }
             ["l", mtime, path, target] => {
-                let link = Node::Symlink { target: unescape(target)?, mtime: mtime.parse().ok()? };
+                let link = Node::Symlink {
+                    target: unescape(target)?,
+                    mtime: mtime.parse().ok()?,
+                };
                 (path, link)
             }
-            ["h", path, target] => (path, Node::HardLink { target: unescape(target)? }),
+            ["h", path, target] => (
+                path,
+                Node::HardLink {
+                    target: unescape(target)?,
+                },
+            ),
             ["w", path] => return self.whiteouts.insert(unescape(path)?).then_some(()),
             ["o", path] => return self.opaque.insert(unescape(path)?).then_some(()),
             ["n", path, note] => {
-                self.notes.push((unescape(path)?, String::from_utf8(unescape(note)?).ok()?));
+                self.notes
+                    .push((unescape(path)?, String::from_utf8(unescape(note)?).ok()?));
                 return Some(());
             }
             _ => return None,
         };
-        self.nodes.insert(unescape(path)?, node).is_none().then_some(())
+        self.nodes
+            .insert(unescape(path)?, node)
+            .is_none()
+            .then_some(())
     }
 }
 
@@ -151,12 +181,30 @@ mod tests {
     fn node() -> impl Strategy<Value = Node> {
         let bytes = || proptest::collection::vec(any::<u8>(), 1..20);
         prop_oneof![
-            (0u32..0o2000, any::<u32>()).prop_map(|(mode, mtime)| Node::Folder { mode, mtime: mtime.into(), implied: false }),
-            Just(Node::Folder { mode: 0o755, mtime: 0, implied: true }),
-            (any::<[u8; 32]>(), any::<u64>(), 0u32..0o1000, any::<u32>()).prop_map(|(sum, size, mode, mtime)| {
-                Node::File(FileNode { sha256: Digest::from_bytes(sum), size, mode, mtime: mtime.into() })
+            (0u32..0o2000, any::<u32>()).prop_map(|(mode, mtime)| Node::Folder {
+                mode,
+                mtime: mtime.into(),
+                implied: false
             }),
-            (bytes(), any::<u32>()).prop_map(|(target, mtime)| Node::Symlink { target, mtime: mtime.into() }),
+            Just(Node::Folder {
+                mode: 0o755,
+                mtime: 0,
+                implied: true
+            }),
+            (any::<[u8; 32]>(), any::<u64>(), 0u32..0o1000, any::<u32>()).prop_map(
+                |(sum, size, mode, mtime)| {
+                    Node::File(FileNode {
+                        sha256: Digest::from_bytes(sum),
+                        size,
+                        mode,
+                        mtime: mtime.into(),
+                    })
+                }
+            ),
+            (bytes(), any::<u32>()).prop_map(|(target, mtime)| Node::Symlink {
+                target,
+                mtime: mtime.into()
+            }),
             bytes().prop_map(|target| Node::HardLink { target }),
         ]
     }

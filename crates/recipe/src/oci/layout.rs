@@ -43,9 +43,17 @@ impl ImageReader for LayoutFolder {
         self.path.display().to_string()
     }
 
-    fn info(&self, platform: &Platform, pinned: Option<Digest>, limits: &Limits) -> Result<ImageInfo, Error> {
+    fn info(
+        &self,
+        platform: &Platform,
+        pinned: Option<Digest>,
+        limits: &Limits,
+    ) -> Result<ImageInfo, Error> {
         let name = self.name();
-        check_version(&name, &read_metadata(&name, self.file("oci-layout")?, None, None)?)?;
+        check_version(
+            &name,
+            &read_metadata(&name, self.file("oci-layout")?, None, None)?,
+        )?;
         let first = read_metadata(&name, self.file("index.json")?, None, None)?;
         let fetch = |descriptor: &Descriptor, _: bool| {
             let file = self.file(&blob(&descriptor.digest))?;
@@ -73,7 +81,10 @@ pub(crate) fn check_version(image: &str, bytes: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     let text = crate::error::clean(version.image_layout_version.as_bytes());
-    Err(problem(image, &format!("its layout is of version {text}, not 1")))
+    Err(problem(
+        image,
+        &format!("its layout is of version {text}, not 1"),
+    ))
 }
 
 /// `index.json` is a list without a digest of its own: a pin is about one of its entries, or about all
@@ -87,13 +98,15 @@ pub(crate) fn resolve_layout(
     fetch: &dyn Fn(&Descriptor, bool) -> Result<Vec<u8>, Error>,
 ) -> Result<ImageInfo, Error> {
     let document = match (Document::parse(image, first)?, pinned) {
-        (Document::List(list), Some(pinned)) => match list.manifests.iter().find(|one| one.digest == pinned) {
-            Some(descriptor) => Document::parse(image, &fetch(descriptor, true)?)?,
-            None => {
-                check(image, Some(pinned), Digest::of(first))?;
-                Document::List(list)
+        (Document::List(list), Some(pinned)) => {
+            match list.manifests.iter().find(|one| one.digest == pinned) {
+                Some(descriptor) => Document::parse(image, &fetch(descriptor, true)?)?,
+                None => {
+                    check(image, Some(pinned), Digest::of(first))?;
+                    Document::List(list)
+                }
             }
-        },
+        }
         (document, _) => document,
     };
     resolve(image, document, platform, limits, fetch)

@@ -128,12 +128,20 @@ impl Document {
         let said = probe.media_type.as_deref();
         let contradicts = |types: &[&str]| said.is_some_and(|said| !types.contains(&said));
         match (probe.manifests.is_some(), probe.layers.is_some()) {
-            _ if probe.schema_version == Some(1) => {
-                Err(problem(image, "its manifest is of schema 1, which is not supported; push it anew with a current tool"))
+            _ if probe.schema_version == Some(1) => Err(problem(
+                image,
+                "its manifest is of schema 1, which is not supported; push it anew with a current tool",
+            )),
+            (true, false) if !contradicts(LISTS) => {
+                json(image, "manifest list", bytes).map(Self::List)
             }
-            (true, false) if !contradicts(LISTS) => json(image, "manifest list", bytes).map(Self::List),
-            (false, true) if !contradicts(MANIFESTS) => json(image, "manifest", bytes).map(Self::Manifest),
-            _ => Err(problem(image, "its manifest is neither a manifest nor a list of them")),
+            (false, true) if !contradicts(MANIFESTS) => {
+                json(image, "manifest", bytes).map(Self::Manifest)
+            }
+            _ => Err(problem(
+                image,
+                "its manifest is neither a manifest nor a list of them",
+            )),
         }
     }
 }
@@ -161,7 +169,10 @@ impl List {
                 there.dedup();
                 let there = crate::error::clean(there.join(", ").as_bytes());
                 let wanted = format!("{}/{}", platform.os, platform.architecture);
-                Err(problem(image, &format!("it is not there for {wanted}, only for: {there}")))
+                Err(problem(
+                    image,
+                    &format!("it is not there for {wanted}, only for: {there}"),
+                ))
             }
         }
     }
@@ -170,13 +181,26 @@ impl List {
 impl Manifest {
     pub(crate) fn check(&self, image: &str, limits: &Limits) -> Result<(), Error> {
         if self.layers.len() > limits.layers {
-            return Err(problem(image, &format!("it has more than {} layers", limits.layers)));
+            return Err(problem(
+                image,
+                &format!("it has more than {} layers", limits.layers),
+            ));
         }
         for layer in &self.layers {
             let kind = &layer.media_type;
             // Foreign layers lie somewhere else; encrypted ones need a key.
-            if kind.contains("encrypted") || kind.contains("foreign") || kind.contains("nondistributable") {
-                return Err(problem(image, &format!("layer {} is of a kind that is not supported: {}", layer.digest, crate::error::clean(kind.as_bytes()))));
+            if kind.contains("encrypted")
+                || kind.contains("foreign")
+                || kind.contains("nondistributable")
+            {
+                return Err(problem(
+                    image,
+                    &format!(
+                        "layer {} is of a kind that is not supported: {}",
+                        layer.digest,
+                        crate::error::clean(kind.as_bytes())
+                    ),
+                ));
             }
         }
         Ok(())
@@ -184,7 +208,11 @@ impl Manifest {
 }
 
 /// Configuration and diff ids.
-pub(crate) fn parse_config(image: &str, bytes: &[u8], platform: &Platform) -> Result<(ImageConfig, Vec<Digest>), Error> {
+pub(crate) fn parse_config(
+    image: &str,
+    bytes: &[u8],
+    platform: &Platform,
+) -> Result<(ImageConfig, Vec<Digest>), Error> {
     let file: ConfigFile = json(image, "configuration", bytes)?;
     if let (Some(os), Some(architecture)) = (&file.os, &file.architecture)
         && (os != &platform.os || architecture != &platform.architecture)
@@ -198,7 +226,10 @@ pub(crate) fn parse_config(image: &str, bytes: &[u8], platform: &Platform) -> Re
     for one in part.env.unwrap_or_default() {
         let (name, value) = one.split_once('=').unwrap_or((&one, ""));
         if name.is_empty() || one.contains('\0') {
-            return Err(problem(image, "its configuration has a variable without a name, or with a zero byte"));
+            return Err(problem(
+                image,
+                "its configuration has a variable without a name, or with a zero byte",
+            ));
         }
         env.insert(name.to_owned(), value.to_owned());
     }
@@ -212,7 +243,11 @@ pub(crate) fn parse_config(image: &str, bytes: &[u8], platform: &Platform) -> Re
     Ok((config, file.rootfs.diff_ids))
 }
 
-pub(crate) fn json<'a, T: Deserialize<'a>>(image: &str, what: &str, bytes: &'a [u8]) -> Result<T, Error> {
+pub(crate) fn json<'a, T: Deserialize<'a>>(
+    image: &str,
+    what: &str,
+    bytes: &'a [u8],
+) -> Result<T, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
         let error = crate::error::clean(error.to_string().as_bytes());
         problem(image, &format!("its {what} is damaged: {error}"))

@@ -23,7 +23,8 @@ pub(crate) fn materialise(
     owner: Option<Owner>,
     content: &dyn Fn(&FileNode) -> std::path::PathBuf,
 ) -> Result<(), Error> {
-    rustix::fs::mkdirat(CWD, root, Mode::RWXU).map_err(|error| Error::io("create", root)(error.into()))?;
+    rustix::fs::mkdirat(CWD, root, Mode::RWXU)
+        .map_err(|error| Error::io("create", root)(error.into()))?;
     let folder = crate::files::open_root(root).map_err(Error::io("open", root))?;
     for (path, node) in &tree.nodes {
         if path.is_empty() {
@@ -32,7 +33,9 @@ pub(crate) fn materialise(
         let name = Path::new(OsStr::from_bytes(path));
         let made = match node {
             // Writable until all is in it.
-            Node::Folder { .. } => rustix::fs::mkdirat(&folder, name, Mode::RWXU).map_err(io::Error::from),
+            Node::Folder { .. } => {
+                rustix::fs::mkdirat(&folder, name, Mode::RWXU).map_err(io::Error::from)
+            }
             Node::File(file) => link_or_copy(&content(file), &folder, name, file, owner),
             Node::Symlink { target, mtime } => symlink(&folder, name, target, *mtime, owner),
             Node::HardLink { .. } => Err(io::Error::other("a hard link was left unresolved")),
@@ -44,16 +47,24 @@ pub(crate) fn materialise(
         if let Node::Folder { mode, mtime, .. } = node {
             let name = if path.is_empty() { &b"."[..] } else { path };
             let name = Path::new(OsStr::from_bytes(name));
-            finish_folder(&folder, name, *mode, *mtime, owner).map_err(Error::io("finish", root.join(name)))?;
+            finish_folder(&folder, name, *mode, *mtime, owner)
+                .map_err(Error::io("finish", root.join(name)))?;
         }
     }
     if !tree.nodes.contains_key(&b""[..]) {
-        finish_folder(&folder, Path::new("."), 0o755, 0, owner).map_err(Error::io("finish", root))?;
+        finish_folder(&folder, Path::new("."), 0o755, 0, owner)
+            .map_err(Error::io("finish", root))?;
     }
     Ok(())
 }
 
-fn finish_folder(root: &File, name: &Path, mode: u32, mtime: u64, owner: Option<Owner>) -> io::Result<()> {
+fn finish_folder(
+    root: &File,
+    name: &Path,
+    mode: u32,
+    mtime: u64,
+    owner: Option<Owner>,
+) -> io::Result<()> {
     if let Some(owner) = owner {
         own(root, name, owner)?;
     }
@@ -61,11 +72,22 @@ fn finish_folder(root: &File, name: &Path, mode: u32, mtime: u64, owner: Option<
     set_time(root, name, mtime)
 }
 
-fn link_or_copy(content: &Path, root: &File, name: &Path, file: &FileNode, owner: Option<Owner>) -> io::Result<()> {
+fn link_or_copy(
+    content: &Path,
+    root: &File,
+    name: &Path,
+    file: &FileNode,
+    owner: Option<Owner>,
+) -> io::Result<()> {
     match rustix::fs::linkat(CWD, content, root, name, AtFlags::empty()) {
         Ok(()) => return Ok(()),
         // Too many links, no links at all, or not by this user.
-        Err(rustix::io::Errno::MLINK | rustix::io::Errno::PERM | rustix::io::Errno::NOTSUP | rustix::io::Errno::XDEV) => {}
+        Err(
+            rustix::io::Errno::MLINK
+            | rustix::io::Errno::PERM
+            | rustix::io::Errno::NOTSUP
+            | rustix::io::Errno::XDEV,
+        ) => {}
         Err(error) => return Err(error.into()),
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -84,7 +106,13 @@ pub(crate) fn finish_file(file: &File, node: &FileNode, owner: Option<Owner>) ->
     Ok(())
 }
 
-fn symlink(root: &File, name: &Path, target: &[u8], mtime: u64, owner: Option<Owner>) -> io::Result<()> {
+fn symlink(
+    root: &File,
+    name: &Path,
+    target: &[u8],
+    mtime: u64,
+    owner: Option<Owner>,
+) -> io::Result<()> {
     rustix::fs::symlinkat(OsStr::from_bytes(target), root, name)?;
     if let Some(owner) = owner {
         own(root, name, owner)?;
@@ -94,11 +122,22 @@ fn symlink(root: &File, name: &Path, target: &[u8], mtime: u64, owner: Option<Ow
 
 fn own(root: &File, name: &Path, Owner { uid, gid }: Owner) -> io::Result<()> {
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    Ok(rustix::fs::chownat(root, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rustix::fs::chownat(
+        root,
+        name,
+        uid,
+        gid,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 fn set_time(root: &File, name: &Path, mtime: u64) -> io::Result<()> {
-    Ok(rustix::fs::utimensat(root, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rustix::fs::utimensat(
+        root,
+        name,
+        &times(mtime),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 fn times(mtime: u64) -> Timestamps {

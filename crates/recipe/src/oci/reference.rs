@@ -63,7 +63,9 @@ impl FromStr for Reference {
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
-                let digest = digest.parse().map_err(|_| error("its digest is not sha256: and 64 digits"))?;
+                let digest = digest
+                    .parse()
+                    .map_err(|_| error("its digest is not sha256: and 64 digits"))?;
                 (rest, Some(digest))
             }
             None => (text, None),
@@ -82,10 +84,14 @@ impl FromStr for Reference {
             None => (rest, None),
         };
         if name.is_empty() || !name.split('/').all(is_component) {
-            return Err(error("its name has something else than lower-case letters, digits and `.`, `_`, `-` between them"));
+            return Err(error(
+                "its name has something else than lower-case letters, digits and `.`, `_`, `-` between them",
+            ));
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(error("its tag has something else than letters, digits, `_`, `.`, `-`, or is longer than 128"));
+            return Err(error(
+                "its tag has something else than letters, digits, `_`, `.`, `-`, or is longer than 128",
+            ));
         }
         Ok(Self {
             registry: registry.to_owned(),
@@ -114,12 +120,17 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) if !host.ends_with(':') => (host, Some(port)),
         _ => (text, None),
     };
-    let host_fine = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    let host_fine = match host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => host.split('.').all(|label| {
             !label.is_empty()
                 && !label.starts_with('-')
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         }),
     };
     host_fine && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
@@ -163,10 +174,26 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_refused() {
         for text in [
-            "", "debian", "debian:12", "library/debian", "registry.example/", "registry.example/A", "registry.example/../x",
-            "registry.example/a:", "registry.example/a:-x", "registry.example/a@sha256:12", "registry.example/a@md5:12",
-            "registry.example:0/a", "registry.example:99999/a", "user@registry.example/a", "registry.example/a?b", "http://registry.example/a",
-            "registry.example/a b", "registry.example/a\n", "[::x]:1/a", "-x.example/a",
+            "",
+            "debian",
+            "debian:12",
+            "library/debian",
+            "registry.example/",
+            "registry.example/A",
+            "registry.example/../x",
+            "registry.example/a:",
+            "registry.example/a:-x",
+            "registry.example/a@sha256:12",
+            "registry.example/a@md5:12",
+            "registry.example:0/a",
+            "registry.example:99999/a",
+            "user@registry.example/a",
+            "registry.example/a?b",
+            "http://registry.example/a",
+            "registry.example/a b",
+            "registry.example/a\n",
+            "[::x]:1/a",
+            "-x.example/a",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
@@ -174,8 +201,15 @@ mod tests {
 
     #[test]
     fn a_missing_host_is_completed() {
-        let full = |text| Reference::complete(text, "registry.example").unwrap().to_string();
-        assert_eq!(full("library/debian:12"), "registry.example/library/debian:12");
+        let full = |text| {
+            Reference::complete(text, "registry.example")
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            full("library/debian:12"),
+            "registry.example/library/debian:12"
+        );
         assert_eq!(full("debian:12"), "registry.example/library/debian:12");
         assert_eq!(full("localhost:5000/debian"), "localhost:5000/debian");
     }

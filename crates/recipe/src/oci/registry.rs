@@ -78,7 +78,11 @@ impl<'a> RegistryImage<'a> {
     ///
     /// # Errors
     /// [`Error::Registry`] if certificates or proxy make no sense.
-    pub fn new(reference: Reference, options: RegistryOptions, store: &'a ImageStore) -> Result<Self, Error> {
+    pub fn new(
+        reference: Reference,
+        options: RegistryOptions,
+        store: &'a ImageStore,
+    ) -> Result<Self, Error> {
         let client = Client::new(&reference, options)?;
         Ok(Self {
             reference,
@@ -88,7 +92,12 @@ impl<'a> RegistryImage<'a> {
     }
 
     /// A document by tag or digest. One that is named by digest is kept, so that it is asked for once.
-    fn document(&self, wanted: &str, digest: Option<Digest>, size: Option<u64>) -> Result<Vec<u8>, Error> {
+    fn document(
+        &self,
+        wanted: &str,
+        digest: Option<Digest>,
+        size: Option<u64>,
+    ) -> Result<Vec<u8>, Error> {
         let what = format!("manifest {wanted}");
         if let Some(bytes) = digest.and_then(|digest| self.kept(&digest)) {
             return Ok(bytes);
@@ -128,16 +137,23 @@ impl<'a> RegistryImage<'a> {
     fn keep(&self, digest: &Digest, reader: impl Read, size: u64, what: &str) -> Result<(), Error> {
         let path = self.blob(digest);
         let new = self.store.scratch_path();
-        let result = self.receive(&new, digest, reader, size, what).and_then(|()| {
-            fs::rename(&new, &path).map_err(Error::io("name", &path))
-        });
+        let result = self
+            .receive(&new, digest, reader, size, what)
+            .and_then(|()| fs::rename(&new, &path).map_err(Error::io("name", &path)));
         if result.is_err() {
             let _ = fs::remove_file(&new);
         }
         result
     }
 
-    fn receive(&self, new: &Path, digest: &Digest, reader: impl Read, size: u64, what: &str) -> Result<(), Error> {
+    fn receive(
+        &self,
+        new: &Path,
+        digest: &Digest,
+        reader: impl Read,
+        size: u64,
+        what: &str,
+    ) -> Result<(), Error> {
         let mut options = File::options();
         let file = options.write(true).create_new(true).mode(0o600).open(new);
         let mut file = file.map_err(Error::io("create", new))?;
@@ -156,10 +172,15 @@ impl<'a> RegistryImage<'a> {
             };
             hasher.update(&buffer[..n]);
             found += n as u64;
-            file.write_all(&buffer[..n]).map_err(Error::io("write", new))?;
+            file.write_all(&buffer[..n])
+                .map_err(Error::io("write", new))?;
         }
         if found != size {
-            return Err(Error::WrongSize { what: what.to_owned(), wanted: size, found });
+            return Err(Error::WrongSize {
+                what: what.to_owned(),
+                wanted: size,
+                found,
+            });
         }
         check(what, Some(*digest), Digest::finish(hasher))?;
         file.sync_data().map_err(Error::io("flush", new))
@@ -171,7 +192,12 @@ impl ImageReader for RegistryImage<'_> {
         self.reference.to_string()
     }
 
-    fn info(&self, platform: &Platform, pinned: Option<Digest>, limits: &Limits) -> Result<ImageInfo, Error> {
+    fn info(
+        &self,
+        platform: &Platform,
+        pinned: Option<Digest>,
+        limits: &Limits,
+    ) -> Result<ImageInfo, Error> {
         let digest = pinned.or(self.reference.digest);
         let wanted = digest.map_or_else(|| self.reference.wanted(), |digest| digest.to_string());
         let name = self.name();
@@ -182,7 +208,10 @@ impl ImageReader for RegistryImage<'_> {
                 return self.document(&digest.to_string(), Some(*digest), Some(*size));
             }
             if *size > Limits::METADATA {
-                return Err(super::manifest::problem(&name, "its configuration is larger than 4 MiB"));
+                return Err(super::manifest::problem(
+                    &name,
+                    "its configuration is larger than 4 MiB",
+                ));
             }
             let path = self.fetch(*digest, *size)?;
             let file = File::open(&path).map_err(Error::io("open", &path))?;
@@ -193,9 +222,12 @@ impl ImageReader for RegistryImage<'_> {
 
     fn layer(&self, info: &ImageInfo, number: usize) -> Result<Box<dyn Read + '_>, Error> {
         let packed = info.layers.get(number).and_then(|layer| layer.packed);
-        let (digest, size) = packed.ok_or_else(|| super::manifest::problem(&self.name(), "it has no such layer"))?;
+        let (digest, size) =
+            packed.ok_or_else(|| super::manifest::problem(&self.name(), "it has no such layer"))?;
         let path = self.fetch(digest, size)?;
-        Ok(Box::new(File::open(&path).map_err(Error::io("open", &path))?))
+        Ok(Box::new(
+            File::open(&path).map_err(Error::io("open", &path))?,
+        ))
     }
 
     fn unpacked(&self, info: &ImageInfo, number: usize) {

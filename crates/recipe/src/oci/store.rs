@@ -118,7 +118,8 @@ impl ImageStore {
     /// [`Error::Io`].
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self, Error> {
         private_folder(root)?;
-        fs::set_permissions(root, Permissions::from_mode(0o700)).map_err(Error::io("protect", root))?;
+        fs::set_permissions(root, Permissions::from_mode(0o700))
+            .map_err(Error::io("protect", root))?;
         let scratch = Scratch::claim(&root.join("tmp"))?;
         let store = Self {
             root: root.to_owned(),
@@ -128,9 +129,6 @@ impl ImageStore {
         private_folder(&store.blobs())?;
         for part in ["files", "layers", "trees"] {
             private_folder(&store.owned(part))?;
-        }
-        for shard in 0..=u8::MAX {
-            private_folder(&store.owned("files").join(format!("{shard:02x}")))?;
         }
         Ok(store)
     }
@@ -154,7 +152,12 @@ impl ImageStore {
     /// # Errors
     /// What the reader says; [`Error::Layer`] for a hostile, damaged or oversized layer, of which nothing
     /// stays; [`Error::WrongDigest`], [`Error::WrongSize`]; [`Error::Io`].
-    pub fn unpack(&self, image: &dyn ImageReader, platform: &Platform, pinned: Option<Digest>) -> Result<Unpacked, Error> {
+    pub fn unpack(
+        &self,
+        image: &dyn ImageReader,
+        platform: &Platform,
+        pinned: Option<Digest>,
+    ) -> Result<Unpacked, Error> {
         let info = image.info(platform, pinned, &self.options.limits)?;
         let mut budget = Budget::new(self.options.limits);
         let (mut tree, mut notes) = (Tree::default(), Vec::new());
@@ -163,11 +166,11 @@ impl ImageStore {
             let layer = match self.known_layer(&diff_id) {
                 Some(layer) => {
                     budget.spend_layer(&diff_id.to_string(), &layer)?;
+                    tree.apply(&diff_id.to_string(), &layer)?;
                     layer
                 }
-                None => self.read_layer(image, &info, number, &mut budget)?,
+                None => self.read_layer(image, &info, number, &mut budget, &mut tree)?,
             };
-            tree.apply(&diff_id.to_string(), &layer)?;
             notes.extend(layer.notes.iter().map(|(entry, text)| Note {
                 layer: diff_id,
                 entry: crate::error::clean(entry),
@@ -219,9 +222,20 @@ impl ImageStore {
         files.all(|file| self.has(file)).then_some(layer)
     }
 
-    fn read_layer(&self, image: &dyn ImageReader, info: &ImageInfo, number: usize, budget: &mut Budget) -> Result<Layer, Error> {
+    /// Reads a layer and puts it on the tree; only if both went well, the store keeps it.
+    fn read_layer(
+        &self,
+        image: &dyn ImageReader,
+        info: &ImageInfo,
+        number: usize,
+        budget: &mut Budget,
+        tree: &mut Tree,
+    ) -> Result<Layer, Error> {
         let wanted = &info.layers[number];
-        let name = wanted.packed.map_or(wanted.diff_id, |(digest, _)| digest).to_string();
+        let name = wanted
+            .packed
+            .map_or(wanted.diff_id, |(digest, _)| digest)
+            .to_string();
         let part = self.scratch.part()?;
         let mut staged = Vec::new();
         let mut packed = Hashing::new(image.layer(info, number)?);
@@ -229,28 +243,52 @@ impl ImageStore {
         if let Some((digest, size)) = wanted.packed {
             let found = packed.count;
             if found != size {
-                return Err(Error::WrongSize { what: format!("layer {name}"), wanted: size, found });
+                return Err(Error::WrongSize {
+                    what: format!("layer {name}"),
+                    wanted: size,
+                    found,
+                });
             }
-            check(&format!("layer {name}"), Some(digest), Digest::finish(packed.hasher))?;
+            check(
+                &format!("layer {name}"),
+                Some(digest),
+                Digest::finish(packed.hasher),
+            )?;
         }
-        check(&format!("layer {name}, unpacked,"), Some(wanted.diff_id), diff_id)?;
+        check(
+            &format!("layer {name}, unpacked,"),
+            Some(wanted.diff_id),
+            diff_id,
+        )?;
+        tree.apply(&name, &layer)?;
 
         self.settle(&part.0, &staged)?;
         self.sync()?;
-        self.publish(&self.owned("layers").join(diff_id.hex()), layer.to_text().as_bytes())?;
+        self.publish(
+            &self.owned("layers").join(diff_id.hex()),
+            layer.to_text().as_bytes(),
+        )?;
         image.unpacked(info, number);
         Ok(layer)
     }
 
     /// Reads a layer to the end of its stream, where decoders notice what does not belong there.
-    fn take_in(&self, name: &str, packed: &mut impl Read, budget: &mut Budget, part: &Path, staged: &mut Vec<FileNode>) -> Result<(Layer, Digest), Error> {
+    fn take_in(
+        &self,
+        name: &str,
+        packed: &mut impl Read,
+        budget: &mut Budget,
+        part: &Path,
+        staged: &mut Vec<FileNode>,
+    ) -> Result<(Layer, Digest), Error> {
         let problem = |error: io::Error| match Failure::from(error) {
             Failure::Problem(problem) => Error::layer(name, b"", problem),
             Failure::Io(error) => Error::io("read layer", name)(error),
         };
         let unpacked = Decompressed::new(packed, budget.bytes, budget.limits).map_err(problem)?;
         let mut plain = Hashing::new(unpacked);
-        let mut keep = |content: &mut dyn Read, file: FileNode| self.stage(part, staged, content, file);
+        let mut keep =
+            |content: &mut dyn Read, file: FileNode| self.stage(part, staged, content, file);
         let layer = Layer::read(name, &mut plain, budget, &mut keep)?;
         io::copy(&mut plain, &mut io::sink()).map_err(problem)?;
         budget.bytes = budget.bytes.saturating_sub(plain.inner.unpacked());
@@ -258,7 +296,13 @@ impl ImageStore {
     }
 
     /// Takes in a file's content: nothing is written if the store has it.
-    fn stage(&self, part: &Path, staged: &mut Vec<FileNode>, content: &mut dyn Read, mut file: FileNode) -> Result<FileNode, Failure> {
+    fn stage(
+        &self,
+        part: &Path,
+        staged: &mut Vec<FileNode>,
+        content: &mut dyn Read,
+        mut file: FileNode,
+    ) -> Result<FileNode, Failure> {
         if file.size <= HELD {
             let mut bytes = Vec::with_capacity(file.size as usize);
             content.read_to_end(&mut bytes)?;
@@ -289,6 +333,7 @@ impl ImageStore {
             let path = self.content(file);
             // Another process may have brought it; trees may link to that one already.
             if !self.has(file) {
+                path.parent().map_or(Ok(()), private_folder)?;
                 match fs::rename(staged_path(part, file), &path) {
                     // The same content twice in one layer.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && self.has(file) => {}
@@ -300,7 +345,10 @@ impl ImageStore {
     }
 
     fn assemble(&self, tree: Tree) -> Result<RootTree, Error> {
-        let entries = Layer { nodes: tree.nodes, ..Layer::default() };
+        let entries = Layer {
+            nodes: tree.nodes,
+            ..Layer::default()
+        };
         let text = entries.to_text();
         let digest = Digest::of(text.as_bytes());
         if let Some(known) = self.tree(digest) {
@@ -312,11 +360,16 @@ impl ImageStore {
                 writer.add(path.clone(), file.sha256, file.size, file.mode);
             }
         }
-        let too_long = || Error::io("index", &self.root)(io::Error::other("the paths have more than 4 GiB"));
+        let too_long =
+            || Error::io("index", &self.root)(io::Error::other("the paths have more than 4 GiB"));
         let index = writer.finish().ok_or_else(too_long)?;
         let part = self.scratch.part()?;
-        let tree = Tree { nodes: entries.nodes };
-        materialise(&tree, &part.0.join("root"), self.options.owner, &|file| self.content(file))?;
+        let tree = Tree {
+            nodes: entries.nodes,
+        };
+        materialise(&tree, &part.0.join("root"), self.options.owner, &|file| {
+            self.content(file)
+        })?;
         index.write(&part.0.join("index"))?;
         self.publish(&part.0.join("entries"), text.as_bytes())?;
         self.sync()?;
@@ -324,7 +377,11 @@ impl ImageStore {
         match fs::rename(&part.0, &folder) {
             Ok(()) => {}
             // Another process was faster, and its tree is the same.
-            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) => {}
             Err(error) => return Err(Error::io("name", &folder)(error)),
         }
         let gone = || Error::io("open", &folder)(io::ErrorKind::NotFound.into());
@@ -335,9 +392,15 @@ impl ImageStore {
         let new = self.scratch.path();
         let written = create_new(&new).and_then(|mut file| {
             file.write_all(bytes)?;
-            if self.options.durable { file.sync_data() } else { Ok(()) }
+            if self.options.durable {
+                file.sync_data()
+            } else {
+                Ok(())
+            }
         });
-        written.and_then(|()| fs::rename(&new, path)).map_err(Error::io("write", path))
+        written
+            .and_then(|()| fs::rename(&new, path))
+            .map_err(Error::io("write", path))
     }
 
     fn sync(&self) -> Result<(), Error> {
@@ -350,7 +413,12 @@ impl ImageStore {
 }
 
 fn staged_path(part: &Path, file: &FileNode) -> PathBuf {
-    part.join(format!("{}-{:o}-{}", file.sha256.hex(), file.mode, file.mtime))
+    part.join(format!(
+        "{}-{:o}-{}",
+        file.sha256.hex(),
+        file.mode,
+        file.mtime
+    ))
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
@@ -358,7 +426,11 @@ fn create(path: &Path) -> Result<File, Failure> {
 }
 
 fn create_new(path: &Path) -> io::Result<File> {
-    File::options().write(true).create_new(true).mode(0o600).open(path)
+    File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Hashes and counts what passes through.

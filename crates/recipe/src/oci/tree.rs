@@ -26,7 +26,10 @@ impl Tree {
         for (path, node) in &layer.nodes {
             if let Node::HardLink { target } = node {
                 let found = self.hard_link(target);
-                linked.insert(path, found.map_err(|problem| Error::layer(name, path, problem))?);
+                linked.insert(
+                    path,
+                    found.map_err(|problem| Error::layer(name, path, problem))?,
+                );
             }
         }
         for folder in &layer.opaque {
@@ -38,7 +41,8 @@ impl Tree {
         // Folders come before what is in them: a path sorts before all that it begins.
         for (path, node) in &layer.nodes {
             let node = linked.get(path).unwrap_or(node);
-            self.put(path, node).map_err(|problem| Error::layer(name, path, problem))?;
+            self.put(path, node)
+                .map_err(|problem| Error::layer(name, path, problem))?;
         }
         Ok(())
     }
@@ -61,7 +65,9 @@ impl Tree {
         if !folder.is_empty() {
             match self.nodes.get(folder) {
                 Some(Node::Folder { .. }) => {}
-                Some(Node::Symlink { .. }) => return Err(LayerProblem::ThroughLink(crate::error::clean(folder))),
+                Some(Node::Symlink { .. }) => {
+                    return Err(LayerProblem::ThroughLink(crate::error::clean(folder)));
+                }
                 // The layer has all folders above its entries, so they were put before.
                 _ => return Err(LayerProblem::BelowFile(crate::error::clean(folder))),
             }
@@ -95,7 +101,11 @@ impl Tree {
 
     /// Removes all below a path; of the root, everything but itself.
     fn empty(&mut self, folder: &[u8]) {
-        let begin = if folder.is_empty() { Vec::new() } else { path::join(folder, b"") };
+        let begin = if folder.is_empty() {
+            Vec::new()
+        } else {
+            path::join(folder, b"")
+        };
         let bounds = (Bound::Included(begin.clone()), Bound::Unbounded);
         let below = self.nodes.range(bounds).map(|(path, _)| path);
         let below: Vec<_> = below

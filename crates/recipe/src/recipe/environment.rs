@@ -68,7 +68,9 @@ pub(super) fn references(value: &str) -> Result<(), String> {
             .ok_or_else(|| "has a `${env:` without `}`".to_owned())?;
         let name = inner[..end].split(':').next().unwrap_or_default();
         if !super::validate::is_variable(name) {
-            return Err(format!("refers to `{name}`, which is not a variable's name"));
+            return Err(format!(
+                "refers to `{name}`, which is not a variable's name"
+            ));
         }
         rest = &inner[end + 1..];
     }

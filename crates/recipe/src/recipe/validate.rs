@@ -54,7 +54,10 @@ impl Recipe {
         if let Some(user) = &self.user {
             let fine = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
             if user.is_empty() || user.len() > 32 || !user.bytes().all(fine) {
-                return Err(Error::field("user", "is not a user's name (letters, digits, `_`, `-`, `.`)"));
+                return Err(Error::field(
+                    "user",
+                    "is not a user's name (letters, digits, `_`, `-`, `.`)",
+                ));
             }
         }
         self.validate_caches()?;
@@ -79,9 +82,9 @@ impl Recipe {
                 ImageSource::Layout(path) => text("root.image.layout", path),
                 ImageSource::Tarball(path) => text("root.image.tarball", path),
                 ImageSource::Registry(reference) => {
-                    let reference: Reference = reference
-                        .parse()
-                        .map_err(|error: Error| Error::field("root.image.registry", error.to_string()))?;
+                    let reference: Reference = reference.parse().map_err(|error: Error| {
+                        Error::field("root.image.registry", error.to_string())
+                    })?;
                     match (reference.digest, image.digest) {
                         (Some(one), Some(other)) if one != other => Err(Error::field(
                             "root.image.digest",
@@ -104,7 +107,10 @@ impl Recipe {
                 inside(&format!("{field}.path"), path)?;
             }
             if !seen.insert(cache.place()) {
-                return Err(Error::field(field, "stands at the same place as one before it"));
+                return Err(Error::field(
+                    field,
+                    "stands at the same place as one before it",
+                ));
             }
         }
         Ok(())
@@ -138,7 +144,10 @@ impl Service {
         }
         let seconds = self.timeout.0.as_secs_f64();
         if seconds <= 0.0 || seconds > LONGEST_WAIT as f64 {
-            return Err(Error::field(format!("{field}.timeout"), "is not between 1ms and 1h"));
+            return Err(Error::field(
+                format!("{field}.timeout"),
+                "is not between 1ms and 1h",
+            ));
         }
         Ok(())
     }
@@ -146,7 +155,10 @@ impl Service {
 
 fn bounded(field: &str, length: usize) -> Result<(), Error> {
     if length > LONGEST_LIST {
-        return Err(Error::field(field, format!("has more than {LONGEST_LIST} entries")));
+        return Err(Error::field(
+            field,
+            format!("has more than {LONGEST_LIST} entries"),
+        ));
     }
     Ok(())
 }
@@ -188,7 +200,10 @@ fn variables(field: &str, variables: &BTreeMap<String, String>) -> Result<(), Er
     bounded(field, variables.len())?;
     for (name, value) in variables {
         if !is_variable(name) {
-            let problem = format!("has `{}`, which is not a variable's name", crate::error::clean(name.as_bytes()));
+            let problem = format!(
+                "has `{}`, which is not a variable's name",
+                crate::error::clean(name.as_bytes())
+            );
             return Err(Error::field(field, problem));
         }
         if !value.is_empty() {
@@ -208,11 +223,17 @@ pub(super) fn is_variable(name: &str) -> bool {
 /// A name that is also a file's name.
 fn plain(field: &str, name: &str) -> Result<(), Error> {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
     if first && name.len() <= 100 && name.bytes().all(fine) {
         return Ok(());
     }
-    Err(Error::field(field, "is not a plain name (letters, digits, `_`, `-`, `.`)"))
+    Err(Error::field(
+        field,
+        "is not a plain name (letters, digits, `_`, `-`, `.`)",
+    ))
 }
 
 fn components(field: &str, path: &str) -> Result<(), Error> {
@@ -226,7 +247,10 @@ fn components(field: &str, path: &str) -> Result<(), Error> {
 fn relative(field: &str, path: &str) -> Result<(), Error> {
     components(field, path)?;
     if path.starts_with('/') {
-        return Err(Error::field(field, format!("`{path}` is absolute; write it relative to the repository")));
+        return Err(Error::field(
+            field,
+            format!("`{path}` is absolute; write it relative to the repository"),
+        ));
     }
     Ok(())
 }
@@ -242,13 +266,20 @@ fn absolute(field: &str, path: &str) -> Result<(), Error> {
 /// A place inside the environment that may be covered by something else.
 fn inside(field: &str, path: &str) -> Result<(), Error> {
     absolute(field, path)?;
-    let normal: String = path.split('/').filter(|p| !p.is_empty()).map(|p| format!("/{p}")).collect();
+    let normal: String = path
+        .split('/')
+        .filter(|p| !p.is_empty())
+        .map(|p| format!("/{p}"))
+        .collect();
     let below = |ours: &&&str| normal == **ours || normal.starts_with(&format!("{ours}/"));
     if normal.is_empty() {
         return Err(Error::field(field, "is the root itself"));
     }
     match OURS.iter().find(below) {
-        Some(ours) => Err(Error::field(field, format!("`{path}` is below `{ours}`, which is not free"))),
+        Some(ours) => Err(Error::field(
+            field,
+            format!("`{path}` is below `{ours}`, which is not free"),
+        )),
         None => Ok(()),
     }
 }

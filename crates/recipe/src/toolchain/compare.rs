@@ -32,7 +32,10 @@ const NODE_NAMES: &[(&str, u64)] = &[
 #[must_use]
 pub fn compare(hint: &Hint, found: Option<&str>) -> Comparison {
     if matches!(hint.tool, Tool::Other(_)) {
-        return Comparison::Unknown(format!("{}:{}: {} is not known here, so its version {} is not checked", hint.file, hint.line, hint.tool, hint.wanted));
+        return Comparison::Unknown(format!(
+            "{}:{}: {} is not known here, so its version {} is not checked",
+            hint.file, hint.line, hint.tool, hint.wanted
+        ));
     }
     let Some(found) = found else {
         return Comparison::Mismatch(message(hint, "it is not there"));
@@ -53,15 +56,25 @@ pub fn compare(hint: &Hint, found: Option<&str>) -> Comparison {
             hint.tool,
             crate::error::clean(found.as_bytes())
         )),
-        None => Comparison::Mismatch(message(hint, &format!("the environment has {}", crate::error::clean(found.as_bytes())))),
+        None => Comparison::Mismatch(message(
+            hint,
+            &format!(
+                "the environment has {}",
+                crate::error::clean(found.as_bytes())
+            ),
+        )),
     }
 }
 
 fn message(hint: &Hint, found: &str) -> String {
-    let Hint { tool, file, line, .. } = hint;
+    let Hint {
+        tool, file, line, ..
+    } = hint;
     let wanted = hint.wanted.replace('|', " or ");
     let newer = if hint.at_least { " or newer" } else { "" };
-    format!("{file}:{line} wants {tool} {wanted}{newer}, and {found}; use an image that has {tool} {wanted}, or install it in the recipe's set-up")
+    format!(
+        "{file}:{line} wants {tool} {wanted}{newer}, and {found}; use an image that has {tool} {wanted}, or install it in the recipe's set-up"
+    )
 }
 
 /// Whether `found` is what `wanted` means; none if that cannot be told.
@@ -115,7 +128,9 @@ fn node(wanted: &str, found: &str) -> Option<bool> {
     match wanted.strip_prefix("lts/") {
         Some("*") => return Some(major % 2 == 0 && major >= 4),
         Some(name) => {
-            let named = NODE_NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+            let named = NODE_NAMES
+                .iter()
+                .find(|(known, _)| name.eq_ignore_ascii_case(known));
             return named.map(|(_, wanted)| *wanted == major);
         }
         None => {}
@@ -130,7 +145,12 @@ fn node(wanted: &str, found: &str) -> Option<bool> {
 fn java(wanted: &str, found: &str) -> Option<bool> {
     let begin = wanted.find(|c: char| c.is_ascii_digit())?;
     let wanted = wanted[begin..].split('+').next()?;
-    let modern = |version: &str| version.strip_prefix("1.").unwrap_or(version).replace('_', ".");
+    let modern = |version: &str| {
+        version
+            .strip_prefix("1.")
+            .unwrap_or(version)
+            .replace('_', ".")
+    };
     prefix(&modern(wanted), &modern(found))
 }
 
@@ -141,8 +161,15 @@ fn prefix(wanted: &str, found: &str) -> Option<bool> {
         return Some(true);
     }
     let (want, have) = (numbers(wanted)?, numbers(found)?);
-    let suffix = |text: &str| text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').to_owned();
-    if want.len() < 3 && suffix(wanted).is_empty() && !suffix(found).is_empty() && want.len() < have.len() {
+    let suffix = |text: &str| {
+        text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+            .to_owned()
+    };
+    if want.len() < 3
+        && suffix(wanted).is_empty()
+        && !suffix(found).is_empty()
+        && want.len() < have.len()
+    {
         // A pre-release is not what a bare `1.75` means.
         return Some(false);
     }
@@ -151,7 +178,9 @@ fn prefix(wanted: &str, found: &str) -> Option<bool> {
 
 /// The leading numbers of a version; none if it begins with something else.
 fn numbers(version: &str) -> Option<Vec<u64>> {
-    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
+    let end = version
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(version.len());
     let plain = version[..end].trim_end_matches('.');
     if plain.is_empty() {
         return None;
@@ -167,7 +196,10 @@ fn order(version: &str) -> Option<([u64; 3], u8, u64)> {
         *place = *number;
     }
     let rest = version.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let candidate = |kind: &str| rest.strip_prefix(kind).and_then(|number| number.parse().ok());
+    let candidate = |kind: &str| {
+        rest.strip_prefix(kind)
+            .and_then(|number| number.parse().ok())
+    };
     if let Some(number) = candidate("beta") {
         return Some((three, 0, number));
     }
@@ -181,8 +213,13 @@ fn order(version: &str) -> Option<([u64; 3], u8, u64)> {
 fn day(text: &str) -> Option<i64> {
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let (year, month, day): (i64, i64, i64) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
-    if !(1..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) || parts.next().is_some() {
+    let (year, month, day): (i64, i64, i64) =
+        (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    if !(1..=9999).contains(&year)
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || parts.next().is_some()
+    {
         return None;
     }
     // Years that begin in March put the odd day at their end.
@@ -207,7 +244,11 @@ mod tests {
 
     fn check(tool: &Tool, wanted: &str, found: &str, fits: bool) {
         let comparison = compare(&of(tool.clone(), wanted, *tool == Tool::Go), Some(found));
-        assert_eq!(comparison == Comparison::Fits, fits, "{tool:?} {wanted} {found}: {comparison:?}");
+        assert_eq!(
+            comparison == Comparison::Fits,
+            fits,
+            "{tool:?} {wanted} {found}: {comparison:?}"
+        );
     }
 
     #[test]
@@ -224,8 +265,18 @@ mod tests {
             (Rust, "1.75.0-x86_64-unknown-linux-gnu", "1.75.0", true),
             (Rust, "stable", "1.96.0-nightly (2026-03-01)", false),
             (Rust, "nightly", "1.96.0-nightly (2026-03-01)", true),
-            (Rust, "nightly-2026-03-01", "1.96.0-nightly (2026-02-28)", true),
-            (Rust, "nightly-2026-03-01", "1.96.0-nightly (2026-02-26)", false),
+            (
+                Rust,
+                "nightly-2026-03-01",
+                "1.96.0-nightly (2026-02-28)",
+                true,
+            ),
+            (
+                Rust,
+                "nightly-2026-03-01",
+                "1.96.0-nightly (2026-02-26)",
+                false,
+            ),
             (Rust, "beta", "1.96.0-beta.3 (2026-03-01)", true),
             (Node, "v18", "18.17.1", true),
             (Node, "18.17", "18.17.1", true),
@@ -269,15 +320,28 @@ mod tests {
         let Comparison::Mismatch(text) = compare(&hint, Some("20.1.0")) else {
             panic!("it does not fit");
         };
-        assert_eq!(text, "f:1 wants Node.js 18, and the environment has 20.1.0; use an image that has Node.js 18, or install it in the recipe's set-up");
-        assert!(matches!(compare(&hint, None), Comparison::Mismatch(text) if text.contains("it is not there")));
+        assert_eq!(
+            text,
+            "f:1 wants Node.js 18, and the environment has 20.1.0; use an image that has Node.js 18, or install it in the recipe's set-up"
+        );
+        assert!(
+            matches!(compare(&hint, None), Comparison::Mismatch(text) if text.contains("it is not there"))
+        );
     }
 
     #[test]
     fn what_cannot_be_compared_is_said_to_be_so() {
-        for (tool, wanted) in [(Tool::Python, "pypy3.10"), (Tool::Node, "lts/nothing"), (Tool::Other("deno".into()), "1"), (Tool::Rust, "mine")] {
+        for (tool, wanted) in [
+            (Tool::Python, "pypy3.10"),
+            (Tool::Node, "lts/nothing"),
+            (Tool::Other("deno".into()), "1"),
+            (Tool::Rust, "mine"),
+        ] {
             let comparison = compare(&of(tool, wanted, false), Some("3.11.4"));
-            assert!(matches!(comparison, Comparison::Unknown(_)), "{wanted}: {comparison:?}");
+            assert!(
+                matches!(comparison, Comparison::Unknown(_)),
+                "{wanted}: {comparison:?}"
+            );
         }
     }
 }

@@ -20,7 +20,9 @@ const FILES: &[(&str, Reader)] = &[
     ("rust-toolchain.toml", rust_toolchain_toml),
     (".nvmrc", |file, text| single(Tool::Node, file, text)),
     (".node-version", |file, text| single(Tool::Node, file, text)),
-    (".python-version", |file, text| single(Tool::Python, file, text)),
+    (".python-version", |file, text| {
+        single(Tool::Python, file, text)
+    }),
     (".java-version", |file, text| single(Tool::Java, file, text)),
     ("go.mod", go_mod),
     (".tool-versions", tool_versions),
@@ -35,7 +37,8 @@ pub fn hints(folder: &Path) -> Result<Vec<Hint>, Error> {
     let root = open_root(folder).map_err(Error::io("open", folder))?;
     let mut found: Vec<Hint> = Vec::new();
     for (file, read) in FILES {
-        if *file == "rust-toolchain.toml" && found.iter().any(|hint| hint.file == "rust-toolchain") {
+        if *file == "rust-toolchain.toml" && found.iter().any(|hint| hint.file == "rust-toolchain")
+        {
             continue;
         }
         if let Some(text) = read_small(&root, file, LARGEST)? {
@@ -46,7 +49,9 @@ pub fn hints(folder: &Path) -> Result<Vec<Hint>, Error> {
 }
 
 fn hint(tool: Tool, file: &str, line: usize, wanted: &str) -> Result<Hint, Error> {
-    let odd = wanted.is_empty() || wanted.len() > LONGEST || !wanted.bytes().all(|b| b.is_ascii_graphic());
+    let odd = wanted.is_empty()
+        || wanted.len() > LONGEST
+        || !wanted.bytes().all(|b| b.is_ascii_graphic());
     if odd {
         let wanted = crate::error::clean(wanted.as_bytes());
         return Err(problem(file, line, format!("`{wanted}` is not a version")));
@@ -70,8 +75,15 @@ fn problem(file: &str, line: usize, problem: impl Into<String>) -> Error {
 
 /// Lines with something on them, counted from 1, without comments.
 fn lines<'a>(text: &'a str, comment: &str) -> Vec<(usize, &'a str)> {
-    let stripped = text.trim_start_matches('\u{feff}').lines().map(|line| line.split(comment).next().unwrap_or_default().trim());
-    stripped.enumerate().map(|(number, line)| (number + 1, line)).filter(|(_, line)| !line.is_empty()).collect()
+    let stripped = text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(|line| line.split(comment).next().unwrap_or_default().trim());
+    stripped
+        .enumerate()
+        .map(|(number, line)| (number + 1, line))
+        .filter(|(_, line)| !line.is_empty())
+        .collect()
 }
 
 /// One version; of several lines the first is the one in use.
@@ -105,7 +117,12 @@ fn rust_toolchain_toml(file: &str, text: &str) -> Result<Vec<Hint>, Error> {
     })?;
     let channel = parsed.toolchain.and_then(|toolchain| toolchain.channel);
     match channel {
-        Some(channel) => Ok(vec![hint(Tool::Rust, file, line_at(text, channel.span().start), channel.get_ref())?]),
+        Some(channel) => Ok(vec![hint(
+            Tool::Rust,
+            file,
+            line_at(text, channel.span().start),
+            channel.get_ref(),
+        )?]),
         // A path, or components alone: nothing to compare.
         None => Ok(Vec::new()),
     }
@@ -143,9 +160,18 @@ fn tool_versions(file: &str, text: &str) -> Result<Vec<Hint>, Error> {
         // Further ones are what to fall back to; the first that fits will do.
         let versions: Vec<&str> = words.collect();
         if versions.is_empty() {
-            return Err(problem(file, number, format!("`{}` has no version", crate::error::clean(tool.as_bytes()))));
+            return Err(problem(
+                file,
+                number,
+                format!("`{}` has no version", crate::error::clean(tool.as_bytes())),
+            ));
         }
-        found.push(hint(Tool::of_plugin(tool), file, number, &versions.join("|"))?);
+        found.push(hint(
+            Tool::of_plugin(tool),
+            file,
+            number,
+            &versions.join("|"),
+        )?);
     }
     Ok(found)
 }

@@ -1,7 +1,10 @@
 //! Images that tests build, in all forms.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -27,7 +30,7 @@ pub(crate) struct Image {
     pub(crate) manifest: Vec<u8>,
     /// As stored, with media types.
     pub(crate) layers: Vec<(&'static str, Vec<u8>)>,
-    plain: Vec<Vec<u8>>,
+    pub(crate) plain: Vec<Vec<u8>>,
 }
 
 impl LayerBuilder {
@@ -36,7 +39,14 @@ impl LayerBuilder {
     }
 
     /// An entry with any header: name and target are written as they are.
-    pub(crate) fn raw(mut self, kind: u8, name: &[u8], target: &[u8], mode: u32, content: &[u8]) -> Self {
+    pub(crate) fn raw(
+        mut self,
+        kind: u8,
+        name: &[u8],
+        target: &[u8],
+        mode: u32,
+        content: &[u8],
+    ) -> Self {
         let mut header = tar::Header::new_ustar();
         header.as_mut_bytes()[156] = kind;
         header.as_mut_bytes()[..name.len()].copy_from_slice(name);
@@ -98,12 +108,19 @@ pub(crate) fn pack(plain: &[u8], packing: Packing) -> (&'static str, Vec<u8>) {
     match packing {
         Packing::Plain => ("application/vnd.oci.image.layer.v1.tar", plain.to_vec()),
         Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(plain).unwrap();
-            ("application/vnd.oci.image.layer.v1.tar+gzip", encoder.finish().unwrap())
+            (
+                "application/vnd.oci.image.layer.v1.tar+gzip",
+                encoder.finish().unwrap(),
+            )
         }
         Packing::Zstd => {
-            let packed = ruzstd::encoding::compress_to_vec(plain, ruzstd::encoding::CompressionLevel::Fastest);
+            let packed = ruzstd::encoding::compress_to_vec(
+                plain,
+                ruzstd::encoding::CompressionLevel::Fastest,
+            );
             ("application/vnd.oci.image.layer.v1.tar+zstd", packed)
         }
     }
@@ -112,7 +129,10 @@ pub(crate) fn pack(plain: &[u8], packing: Packing) -> (&'static str, Vec<u8>) {
 impl Image {
     pub(crate) fn new(layers: &[(Vec<u8>, Packing)]) -> Self {
         let Platform { os, architecture } = Platform::here();
-        let stored: Vec<_> = layers.iter().map(|(plain, packing)| pack(plain, *packing)).collect();
+        let stored: Vec<_> = layers
+            .iter()
+            .map(|(plain, packing)| pack(plain, *packing))
+            .collect();
         let plain: Vec<_> = layers.iter().map(|(plain, _)| plain.clone()).collect();
         let diff_ids: Vec<_> = plain.iter().map(|plain| Digest::of(plain)).collect();
         let config = serde_json::json!({
@@ -123,7 +143,11 @@ impl Image {
         Self::with(serde_json::to_vec(&config).unwrap(), stored, plain)
     }
 
-    pub(crate) fn with(config: Vec<u8>, layers: Vec<(&'static str, Vec<u8>)>, plain: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn with(
+        config: Vec<u8>,
+        layers: Vec<(&'static str, Vec<u8>)>,
+        plain: Vec<Vec<u8>>,
+    ) -> Self {
         let describe = |kind: &str, bytes: &[u8]| serde_json::json!({"mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len()});
         let manifest = serde_json::json!({
             "schemaVersion": 2,
@@ -157,7 +181,10 @@ impl Image {
     /// All blobs.
     pub(crate) fn blobs(&self) -> Vec<&[u8]> {
         let layers = self.layers.iter().map(|(_, bytes)| bytes.as_slice());
-        [self.config.as_slice(), &self.manifest].into_iter().chain(layers).collect()
+        [self.config.as_slice(), &self.manifest]
+            .into_iter()
+            .chain(layers)
+            .collect()
     }
 
     pub(crate) fn layout(&self, folder: &Path) -> PathBuf {
@@ -166,7 +193,11 @@ impl Image {
         for blob in self.blobs() {
             fs::write(blobs.join(Digest::of(blob).hex()), blob).unwrap();
         }
-        fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        fs::write(
+            folder.join("oci-layout"),
+            r#"{"imageLayoutVersion":"1.0.0"}"#,
+        )
+        .unwrap();
         fs::write(folder.join("index.json"), self.list()).unwrap();
         folder.to_owned()
     }
@@ -177,7 +208,10 @@ impl Image {
         for blob in self.blobs() {
             tarball = tarball.file(&format!("blobs/sha256/{}", Digest::of(blob).hex()), blob);
         }
-        tarball.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#).file("index.json", &self.list()).done()
+        tarball
+            .file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+            .file("index.json", &self.list())
+            .done()
     }
 
     /// As `docker save` wrote it before it wrote layouts: the second layer is a link to the first if equal.
@@ -193,8 +227,11 @@ impl Image {
             };
             names.push(name);
         }
-        let manifest = serde_json::json!([{"Config": config, "RepoTags": ["x:1"], "Layers": names}]);
-        tarball.file("manifest.json", &serde_json::to_vec(&manifest).unwrap()).done()
+        let manifest =
+            serde_json::json!([{"Config": config, "RepoTags": ["x:1"], "Layers": names}]);
+        tarball
+            .file("manifest.json", &serde_json::to_vec(&manifest).unwrap())
+            .done()
     }
 }
 
@@ -217,7 +254,10 @@ impl World {
 
     /// Unpacks an image of these layers.
     pub(crate) fn unpack(&self, layers: &[Vec<u8>]) -> Result<Unpacked, recipe::Error> {
-        let layers: Vec<_> = layers.iter().map(|layer| (layer.clone(), Packing::Gzip)).collect();
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|layer| (layer.clone(), Packing::Gzip))
+            .collect();
         self.unpack_image(&Image::new(&layers))
     }
 
@@ -237,7 +277,12 @@ impl World {
                 if path.is_dir() && !path.is_symlink() {
                     left.push(path);
                 } else {
-                    found.push(path.strip_prefix(self.folder.path()).unwrap().display().to_string());
+                    found.push(
+                        path.strip_prefix(self.folder.path())
+                            .unwrap()
+                            .display()
+                            .to_string(),
+                    );
                 }
             }
         }
@@ -247,7 +292,11 @@ impl World {
 }
 
 pub(crate) fn open(folder: &Path, limits: Limits) -> ImageStore {
-    let options = StoreOptions { limits, durable: false, ..StoreOptions::default() };
+    let options = StoreOptions {
+        limits,
+        durable: false,
+        ..StoreOptions::default()
+    };
     ImageStore::open(&folder.join("store"), options).unwrap()
 }
 
@@ -258,6 +307,9 @@ pub(crate) fn is_root() -> bool {
 
 /// Says that a test cannot run here; fails where everything is required.
 pub(crate) fn skip(reason: &str) {
-    assert!(std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(), "required, but {reason}");
+    assert!(
+        std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(),
+        "required, but {reason}"
+    );
     println!("SKIP {reason}");
 }

@@ -47,7 +47,9 @@ pub(super) enum Wanted<'a> {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,15 +108,26 @@ impl Client {
             Wanted::Blob(name) => ("blobs", name, "*/*".to_owned()),
         };
         let what = wanted.what();
-        let scheme = if self.is_plain(&self.registry) { "http" } else { "https" };
-        let url = format!("{scheme}://{}/v2/{}/{kind}/{name}", self.registry, self.repository);
+        let scheme = if self.is_plain(&self.registry) {
+            "http"
+        } else {
+            "https"
+        };
+        let url = format!(
+            "{scheme}://{}/v2/{}/{kind}/{name}",
+            self.registry, self.repository
+        );
         let mut response = self.follow(&url, &accept, &what)?;
         if response.status().as_u16() == 401 {
             self.authorize(&response, &what)?;
             response = self.follow(&url, &accept, &what)?;
         }
         match response.status().as_u16() {
-            200 => Ok(response.into_body().into_with_config().limit(u64::MAX).reader()),
+            200 => Ok(response
+                .into_body()
+                .into_with_config()
+                .limit(u64::MAX)
+                .reader()),
             404 => Err(Error::NotFound {
                 registry: self.registry.clone(),
                 what: format!("{what} of {}", self.repository),
@@ -138,22 +151,32 @@ impl Client {
     }
 
     fn follow(&self, url: &str, accept: &str, what: &str) -> Result<Response<Body>, Error> {
-        let mut url: Uri = url.parse().map_err(|_| self.error("its name makes no URL"))?;
+        let mut url: Uri = url
+            .parse()
+            .map_err(|_| self.error("its name makes no URL"))?;
         let home = origin(&url);
         for _ in 0..=REDIRECTS {
             let mut request = self.agent.get(&url).header(header::ACCEPT, accept);
             // Blobs are wanted as they are stored.
             request = request.header(header::ACCEPT_ENCODING, "identity");
             if origin(&url) == home
-                && let Some(authorization) = &*self.authorization.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+                && let Some(authorization) = &*self
+                    .authorization
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
             {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            let response = request.call().map_err(|error| self.error(format!("{what} could not be asked for: {error}")))?;
+            let response = request
+                .call()
+                .map_err(|error| self.error(format!("{what} could not be asked for: {error}")))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
-            let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let location = response
+                .headers()
+                .get(header::LOCATION)
+                .and_then(|value| value.to_str().ok());
             let location = location.ok_or_else(|| self.error("it redirects to nowhere"))?;
             url = self.next(&url, location)?;
         }
@@ -162,11 +185,15 @@ impl Client {
 
     /// Where a redirect leads, if we may go there.
     fn next(&self, from: &Uri, location: &str) -> Result<Uri, Error> {
-        let shown = || crate::error::clean(location.split('?').next().unwrap_or_default().as_bytes());
+        let shown =
+            || crate::error::clean(location.split('?').next().unwrap_or_default().as_bytes());
         let wrong = || self.error(format!("it redirects to `{}`, which is no URL", shown()));
         let absolute = if location.starts_with('/') && !location.starts_with("//") {
             let authority = from.authority().ok_or_else(wrong)?;
-            format!("{}://{authority}{location}", from.scheme_str().unwrap_or("https"))
+            format!(
+                "{}://{authority}{location}",
+                from.scheme_str().unwrap_or("https")
+            )
         } else {
             location.to_owned()
         };
@@ -176,44 +203,86 @@ impl Client {
             return Err(self.error("it redirects to a URL with credentials in it"));
         }
         // From a host without TLS, which was allowed, others without TLS are allowed if they are, too.
-        let plain = url.scheme_str() == Some("http") && from.scheme_str() == Some("http") && self.is_plain(authority.as_str());
+        let plain = url.scheme_str() == Some("http")
+            && from.scheme_str() == Some("http")
+            && self.is_plain(authority.as_str());
         if url.scheme_str() == Some("https") || plain {
             Ok(url)
         } else {
-            Err(self.error(format!("it redirects to `{}`, which is without TLS", shown())))
+            Err(self.error(format!(
+                "it redirects to `{}`, which is without TLS",
+                shown()
+            )))
         }
     }
 
     fn authorize(&self, response: &Response<Body>, what: &str) -> Result<(), Error> {
         let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
-        let mut challenges = challenges.iter().filter_map(|value| Challenge::parse(value.to_str().ok()?));
+        let mut challenges = challenges
+            .iter()
+            .filter_map(|value| Challenge::parse(value.to_str().ok()?));
         let credentials = self.options.credentials.as_ref();
         let basic = credentials.map(|one| basic(&one.user, &one.password));
         let authorization = match challenges.next() {
-            None => return Err(self.refused(what, "it asks for a kind of authentication that is not supported")),
-            Some(Challenge::Basic) => basic.ok_or_else(|| self.refused(what, self.why_refused()))?,
-            Some(Challenge::Bearer { realm, service, scope }) => {
-                let token = self.token(&realm, service.as_deref(), scope.as_deref(), basic.as_deref(), what)?;
+            None => {
+                return Err(self.refused(
+                    what,
+                    "it asks for a kind of authentication that is not supported",
+                ));
+            }
+            Some(Challenge::Basic) => {
+                basic.ok_or_else(|| self.refused(what, self.why_refused()))?
+            }
+            Some(Challenge::Bearer {
+                realm,
+                service,
+                scope,
+            }) => {
+                let token = self.token(
+                    &realm,
+                    service.as_deref(),
+                    scope.as_deref(),
+                    basic.as_deref(),
+                    what,
+                )?;
                 format!("Bearer {token}")
             }
         };
-        *self.authorization.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(authorization);
+        *self
+            .authorization
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(authorization);
         Ok(())
     }
 
-    fn token(&self, realm: &str, service: Option<&str>, scope: Option<&str>, basic: Option<&str>, what: &str) -> Result<String, Error> {
+    fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+        basic: Option<&str>,
+        what: &str,
+    ) -> Result<String, Error> {
         #[derive(serde::Deserialize)]
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let url: Uri = realm.parse().map_err(|_| self.error("it names a token service that is no URL"))?;
-        let authority = url.authority().map(|authority| authority.as_str().to_owned());
-        let authority = authority.ok_or_else(|| self.error("it names a token service that is no URL"))?;
+        let url: Uri = realm
+            .parse()
+            .map_err(|_| self.error("it names a token service that is no URL"))?;
+        let authority = url
+            .authority()
+            .map(|authority| authority.as_str().to_owned());
+        let authority =
+            authority.ok_or_else(|| self.error("it names a token service that is no URL"))?;
         // Credentials go there: only over TLS, or beside a registry that has none either.
         let plain = self.is_plain(&self.registry) && self.is_plain(&authority);
         if url.scheme_str() != Some("https") && !plain {
-            return Err(self.error(format!("it names a token service without TLS: {}", crate::error::clean(authority.as_bytes()))));
+            return Err(self.error(format!(
+                "it names a token service without TLS: {}",
+                crate::error::clean(authority.as_bytes())
+            )));
         }
         let default = format!("repository:{}:pull", self.repository);
         let mut query = format!("scope={}", encode(scope.unwrap_or(&default)));
@@ -225,18 +294,28 @@ impl Client {
         if let Some(basic) = basic {
             request = request.header(header::AUTHORIZATION, basic);
         }
-        let response = request.call().map_err(|error| self.error(format!("its token service does not answer: {error}")))?;
+        let response = request
+            .call()
+            .map_err(|error| self.error(format!("its token service does not answer: {error}")))?;
         match response.status().as_u16() {
             200 => {}
             401 | 403 => return Err(self.refused(what, self.why_refused())),
             status => return Err(self.error(format!("its token service answered {status}"))),
         }
-        let bytes = response.into_body().into_with_config().limit(TOKEN).read_to_vec();
-        let bytes = bytes.map_err(|error| self.error(format!("its token service failed: {error}")))?;
+        let bytes = response
+            .into_body()
+            .into_with_config()
+            .limit(TOKEN)
+            .read_to_vec();
+        let bytes =
+            bytes.map_err(|error| self.error(format!("its token service failed: {error}")))?;
         let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
-        let fine = |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-        token.filter(fine).ok_or_else(|| self.error("its token service gave no token"))
+        let fine =
+            |token: &String| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+        token
+            .filter(fine)
+            .ok_or_else(|| self.error("its token service gave no token"))
     }
 
     /// Whether a host is spoken to without TLS.
@@ -272,7 +351,11 @@ impl Wanted<'_> {
 
 /// Scheme, host and port.
 fn origin(url: &Uri) -> (Option<String>, Option<String>) {
-    (url.scheme_str().map(str::to_owned), url.authority().map(|authority| authority.as_str().to_ascii_lowercase()))
+    (
+        url.scheme_str().map(str::to_owned),
+        url.authority()
+            .map(|authority| authority.as_str().to_ascii_lowercase()),
+    )
 }
 
 /// Loopback addresses, and the one name that means them.
@@ -282,5 +365,8 @@ fn is_loopback(authority: &str) -> bool {
         _ => authority,
     };
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }

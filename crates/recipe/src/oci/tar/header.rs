@@ -55,7 +55,11 @@ impl Header {
             b'g' => Kind::GlobalPax,
             b'L' => Kind::LongName,
             b'K' => Kind::LongLink,
-            other => return Err(LayerProblem::Kind(char::from(other).escape_default().to_string())),
+            other => {
+                return Err(LayerProblem::Kind(
+                    char::from(other).escape_default().to_string(),
+                ));
+            }
         };
         Ok(Self {
             kind,
@@ -82,7 +86,9 @@ impl Format {
             // The place of the prefix holds other things here.
             b"ustar  \0" => Ok(Self::Gnu),
             [0, ..] => Ok(Self::Version7),
-            _ => Err(LayerProblem::Header("it is not the header of a tar archive")),
+            _ => Err(LayerProblem::Header(
+                "it is not the header of a tar archive",
+            )),
         }
     }
 }
@@ -92,7 +98,13 @@ fn check_sum(block: &[u8; BLOCK]) -> Result<(), LayerProblem> {
     let sum: u64 = block
         .iter()
         .enumerate()
-        .map(|(place, byte)| if (148..156).contains(&place) { 32 } else { u64::from(*byte) })
+        .map(|(place, byte)| {
+            if (148..156).contains(&place) {
+                32
+            } else {
+                u64::from(*byte)
+            }
+        })
         .sum();
     match number(&block[148..156]) {
         Some(said) if said >= 0 && said as u64 == sum => Ok(()),
@@ -129,7 +141,11 @@ fn base256(field: &[u8]) -> Option<i64> {
     let negative = field[0] & 0x40 != 0;
     let mut value: i128 = if negative { -1 } else { 0 };
     for (place, byte) in field.iter().enumerate() {
-        let byte = if place == 0 && !negative { byte & 0x3f } else { *byte };
+        let byte = if place == 0 && !negative {
+            byte & 0x3f
+        } else {
+            *byte
+        };
         value = value.checked_mul(256)? | i128::from(byte);
         if place > 15 {
             return None;
@@ -156,6 +172,10 @@ mod tests {
         assert_eq!(number(b"-1\0"), None);
         assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]), Some(256));
         assert_eq!(number(&[0xff; 12]), Some(-1));
-        assert_eq!(number(&[0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None, "too large");
+        assert_eq!(
+            number(&[0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            None,
+            "too large"
+        );
     }
 }

@@ -39,7 +39,9 @@ impl Pax {
             b"linkpath" => self.link = Some(name(value)?),
             b"size" => {
                 let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                let size = text(value).and_then(|text| text.parse().ok()).filter(|_| digits);
+                let size = text(value)
+                    .and_then(|text| text.parse().ok())
+                    .filter(|_| digits);
                 self.size = Some(size.ok_or_else(|| problem("has a size that is no number"))?);
             }
             b"mtime" => {

@@ -41,10 +41,14 @@ impl From<LayerProblem> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         // Readers below hand their own problems through as errors.
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<LayerProblem>());
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<LayerProblem>());
         match inner {
             Some(problem) => Self::Problem(problem.clone()),
-            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::Problem(LayerProblem::Truncated),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Problem(LayerProblem::Truncated)
+            }
             None => Self::Io(error),
         }
     }
@@ -100,7 +104,11 @@ impl<R: Read> TarReader<R> {
                 Kind::GlobalPax => check_global(&self.body(&header)?)?,
                 Kind::LongName => set(&mut long_name, self.long(&header)?)?,
                 Kind::LongLink => set(&mut long_link, self.long(&header)?)?,
-                _ => return self.entry(header, pax.unwrap_or_default(), long_name, long_link).map(Some),
+                _ => {
+                    return self
+                        .entry(header, pax.unwrap_or_default(), long_name, long_link)
+                        .map(Some);
+                }
             }
         }
     }
@@ -179,7 +187,9 @@ impl<R: Read> TarReader<R> {
 
     fn body(&mut self, header: &Header) -> Result<Vec<u8>, Failure> {
         if header.size > Limits::EXTENSION {
-            return Err(LayerProblem::Pax(format!("is larger than {} bytes", Limits::EXTENSION)).into());
+            return Err(
+                LayerProblem::Pax(format!("is larger than {} bytes", Limits::EXTENSION)).into(),
+            );
         }
         self.expect(header.size)?;
         let mut body = Vec::new();
@@ -212,7 +222,9 @@ impl<R: Read> TarReader<R> {
 
 impl<R: Read> Read for TarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
@@ -227,7 +239,9 @@ impl<R: Read> Read for TarReader<R> {
 
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), LayerProblem> {
     if place.replace(value).is_some() {
-        return Err(LayerProblem::Header("two headers in a row extend the same entry"));
+        return Err(LayerProblem::Header(
+            "two headers in a row extend the same entry",
+        ));
     }
     Ok(())
 }
