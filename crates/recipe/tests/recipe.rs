@@ -1,4 +1,8 @@
 //! Recipes: their forms, what makes no sense, and their digests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::fs;
 use std::time::Duration;
@@ -185,12 +189,13 @@ fn what_makes_no_sense_is_named_by_its_field() {
 fn everything_that_changes_the_environment_changes_the_digest() {
     let base = digest(&full());
     assert_eq!(digest(&full()), base);
-    let changes: &[(&str, fn(&mut Recipe))] = &[
+    type Change = (&'static str, fn(&mut Recipe));
+    let changes: &[Change] = &[
         ("a set-up command", |r| {
-            r.setup[0].run = Command::Line("true".into())
+            r.setup[0].run = Command::Line("true".into());
         }),
         ("its variables", |r| {
-            drop(r.setup[1].env.insert("A".into(), "b".into()))
+            drop(r.setup[1].env.insert("A".into(), "b".into()));
         }),
         ("its folder", |r| r.setup[1].folder = Some("sub".into())),
         ("the order of set-up", |r| r.setup.swap(0, 1)),
@@ -199,7 +204,7 @@ fn everything_that_changes_the_environment_changes_the_digest() {
         ("a command moved from prepare to start", |r| {
             r.start
                 .splice(0..0, std::mem::take(&mut r.prepare))
-                .for_each(drop)
+                .for_each(drop);
         }),
         ("a variable", |r| drop(r.env.insert("A".into(), "b".into()))),
         ("the workspace", |r| r.workspace = None),
@@ -207,7 +212,7 @@ fn everything_that_changes_the_environment_changes_the_digest() {
         ("the user", |r| r.user = None),
         ("a cache", |r| drop(r.caches.pop())),
         ("a service's command", |r| {
-            r.services[0].command = Command::Line("x".into())
+            r.services[0].command = Command::Line("x".into());
         }),
         ("a service's variables", |r| r.services[0].env.clear()),
         ("readiness", |r| r.services[0].ready = Ready::Port(1)),

@@ -1,10 +1,14 @@
 //! Pulling from a registry, and registries that do what they should not.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,130 +16,7 @@ use common::{Image, LayerBuilder, Packing, World};
 use recipe::oci::registry::{Credentials, RegistryOptions};
 use recipe::oci::{Platform, Reference, RegistryImage, Unpacked};
 use recipe::{Digest, Error};
-
-/// What came in: path and `Authorization`.
-type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
-type Handler = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
-
-struct Request {
-    path: String,
-    authorization: Option<String>,
-}
-
-#[derive(Clone)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    /// Said in place of the body's length.
-    length: Option<usize>,
-}
-
-impl Answer {
-    fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-            length: None,
-        }
-    }
-
-    fn ok(body: &[u8]) -> Self {
-        Self {
-            body: body.to_vec(),
-            ..Self::new(200)
-        }
-    }
-
-    fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-}
-
-/// A server on loopback. Its threads end with the test program; each connection serves one request.
-struct Server {
-    address: SocketAddr,
-    seen: Seen,
-}
-
-impl Server {
-    fn start(handler: Handler) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Seen::default();
-        let log = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
-                std::thread::spawn(move || serve(stream.unwrap(), &handler, &log));
-            }
-        });
-        Self { address, seen }
-    }
-
-    fn paths(&self) -> Vec<String> {
-        self.seen
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(path, _)| path.clone())
-            .collect()
-    }
-
-    fn authorizations(&self) -> Vec<Option<String>> {
-        self.seen
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|(_, authorization)| authorization.clone())
-            .collect()
-    }
-}
-
-fn serve(mut stream: TcpStream, handler: &Handler, log: &Seen) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut line = String::new();
-    if reader.read_line(&mut line).unwrap_or(0) == 0 {
-        return;
-    }
-    let path = line.split(' ').nth(1).unwrap().to_owned();
-    let mut authorization = None;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).unwrap();
-        let header = header.trim();
-        if header.is_empty() {
-            break;
-        }
-        let (name, value) = header.split_once(':').unwrap();
-        if name.eq_ignore_ascii_case("authorization") {
-            authorization = Some(value.trim().to_owned());
-        }
-    }
-    log.lock()
-        .unwrap()
-        .push((path.clone(), authorization.clone()));
-    let answer = handler(&Request {
-        path,
-        authorization,
-    });
-    let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", answer.status);
-    for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str(&format!(
-        "content-length: {}\r\n\r\n",
-        answer.length.unwrap_or(answer.body.len())
-    ));
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(&answer.body));
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    // Until the other side is done, so that it reads all of the answer.
-    let _ = stream.read(&mut [0; 64]);
-}
+use server::{Answer, Request, Server};
 
 fn image() -> Image {
     let one = LayerBuilder::new()
@@ -324,7 +205,7 @@ fn a_short_or_long_blob_is_refused() {
     let (_, long) = with_layer(|layer| Answer::ok(&[layer, &[0; 100_000]].concat()));
     match long {
         Err(Error::WrongSize { wanted, found, .. }) => {
-            assert_eq!(found, wanted + 1, "it is not read to its end")
+            assert_eq!(found, wanted + 1, "it is not read to its end");
         }
         other => panic!("{other:?}"),
     }
@@ -335,7 +216,7 @@ fn a_manifest_must_be_the_one_that_was_asked_for() {
     let image = image();
     let mut paths = paths(&image);
     let path = format!("/v2/team/app/manifests/{}", Digest::of(&image.manifest));
-    let mut other = image.manifest.clone();
+    let mut other = image.manifest;
     let end = other.len() - 1;
     other[end] = b' ';
     paths.insert(path, other);
@@ -405,7 +286,7 @@ fn without_credentials_it_is_said_that_some_are_wanted() {
     let (_tokens, registry) = guarded();
     match pull(&World::new(), &registry) {
         Err(Error::Refused { problem, .. }) => {
-            assert!(problem.contains("wants credentials"), "{problem}")
+            assert!(problem.contains("wants credentials"), "{problem}");
         }
         other => panic!("{other:?}"),
     }

@@ -54,7 +54,7 @@ impl Variables {
                 (parts.next().unwrap_or_default(), parts.next(), parts.next());
             match (kind, name) {
                 ("localWorkspaceFolder" | "containerWorkspaceFolder", None) => {
-                    filled.push_str(&self.workspace)
+                    filled.push_str(&self.workspace);
                 }
                 ("localWorkspaceFolderBasename" | "containerWorkspaceFolderBasename", None) => {
                     filled.push_str(self.workspace.rsplit('/').next().unwrap_or_default());

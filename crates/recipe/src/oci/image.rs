@@ -56,13 +56,16 @@ pub trait ImageReader {
     }
 }
 
-/// From a root document down to the configuration; `fetch` yields verified bytes of metadata.
+/// Yields verified bytes of metadata; the second argument says whether it is a manifest or a list.
+pub(crate) type Fetch<'a> = dyn Fn(&Descriptor, bool) -> Result<Vec<u8>, Error> + 'a;
+
+/// From a root document down to the configuration.
 pub(crate) fn resolve(
     image: &str,
     first: Document,
     platform: &Platform,
     limits: &Limits,
-    fetch: &dyn Fn(&Descriptor, bool) -> Result<Vec<u8>, Error>,
+    fetch: &Fetch<'_>,
 ) -> Result<ImageInfo, Error> {
     let mut document = first;
     for _ in 0..=DEEPEST_LIST {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::image::{ImageInfo, ImageReader, check, read_metadata, resolve};
+use super::image::{Fetch, ImageInfo, ImageReader, check, read_metadata, resolve};
 use super::manifest::{Descriptor, Document, problem};
 use super::{Limits, Platform};
 use crate::files::{open_beneath, open_root};
@@ -95,7 +95,7 @@ pub(crate) fn resolve_layout(
     platform: &Platform,
     pinned: Option<Digest>,
     limits: &Limits,
-    fetch: &dyn Fn(&Descriptor, bool) -> Result<Vec<u8>, Error>,
+    fetch: &Fetch<'_>,
 ) -> Result<ImageInfo, Error> {
     let document = match (Document::parse(image, first)?, pinned) {
         (Document::List(list), Some(pinned)) => {

@@ -313,3 +313,48 @@ pub(crate) fn skip(reason: &str) {
     );
     println!("SKIP {reason}");
 }
+
+/// A lower layer with some of everything.
+pub(crate) fn base() -> Vec<u8> {
+    LayerBuilder::new()
+        .folder("./")
+        .folder("./bin/")
+        .program("bin/tool", b"#!/bin/sh\necho base\n")
+        .folder("etc")
+        .file("etc/a", b"a")
+        .file("etc/b", b"b")
+        .folder("var/")
+        .file("var/old", b"old")
+        .symlink("lib", "usr/lib")
+        .hard_link("bin/tool2", "bin/tool")
+        .done()
+}
+
+/// A layer that changes it.
+pub(crate) fn upper() -> Vec<u8> {
+    LayerBuilder::new()
+        .file("etc/.wh.a", b"")
+        .file("etc/c", b"c")
+        .file("var/.wh..wh..opq", b"")
+        .file("var/new", b"new")
+        .program("bin/tool", b"#!/bin/sh\necho upper\n")
+        .hard_link("bin/tool3", "bin/tool2")
+        .file("usr/share/deep/file", b"deep")
+        .done()
+}
+
+pub(crate) fn image() -> Image {
+    Image::new(&[
+        (base(), Packing::Gzip),
+        (upper(), Packing::Zstd),
+        (base_again(), Packing::Plain),
+    ])
+}
+
+pub(crate) fn base_again() -> Vec<u8> {
+    LayerBuilder::new().file("last", b"last").done()
+}
+
+pub(crate) fn text(root: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(root.join(name)).ok()
+}

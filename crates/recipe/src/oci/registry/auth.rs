@@ -1,6 +1,8 @@
 //! What a registry asks for before it answers: the header `WWW-Authenticate` (RFC 9110, section 11.6.1;
 //! for `Bearer` the distribution project's token authentication).
 
+use std::fmt::Write as _;
+
 /// A challenge that we can answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
@@ -107,7 +109,8 @@ pub(super) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded
