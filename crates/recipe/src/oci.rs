@@ -16,6 +16,7 @@ mod layout;
 mod limits;
 mod manifest;
 mod materialise;
+mod obtain;
 mod path;
 mod reference;
 pub mod registry;

@@ -4,11 +4,12 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{World, base, image, is_root, open, skip, text, upper};
-use recipe::Digest;
+use recipe::oci::registry::RegistryOptions;
 use recipe::oci::{ImageStore, LayoutFolder, Limits, Owner, Platform, StoreOptions};
+use recipe::{Digest, Recipe, Root, SetupFiles};
 
 #[test]
 fn what_is_there_is_not_unpacked_again() {
@@ -144,4 +145,39 @@ fn contents_are_shared_between_trees() {
     assert_ne!(one.digest, two.digest);
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!(mode(&world.folder.path().join("store")), 0o700);
+}
+
+#[test]
+fn a_changed_tree_is_noticed() {
+    let world = World::new();
+    let tree = world.unpack(&[base(), upper()]).unwrap().tree;
+    assert_eq!(tree.verify().unwrap(), Vec::<PathBuf>::new());
+    let name = tree.path.join("etc/c");
+    fs::remove_file(&name).unwrap();
+    fs::write(&name, "d").unwrap();
+    fs::remove_file(tree.path.join("var/new")).unwrap();
+    fs::write(tree.path.join("more"), "").unwrap();
+    let names: Vec<_> = ["etc/c", "more", "var/new"].map(PathBuf::from).into();
+    assert_eq!(tree.verify().unwrap(), names);
+}
+
+#[test]
+fn a_recipe_finds_its_image_wherever_it_is() {
+    let world = World::new();
+    let folder = world.folder.path();
+    image().layout(&folder.join("layout"));
+    fs::write(folder.join("saved.tar"), image().saved()).unwrap();
+    let mut digests = Vec::new();
+    for text in ["layout: layout", "tarball: saved.tar"] {
+        let recipe: Recipe =
+            serde_saphyr::from_str(&format!("root: {{ image: {{ {text} }} }}")).unwrap();
+        let Root::Image(image) = &recipe.root else {
+            panic!("it is an image");
+        };
+        let options = RegistryOptions::default();
+        let unpacked = world.store.obtain(image, folder, options).unwrap();
+        let root = unpacked.resolved();
+        digests.push(recipe.digest(root, &SetupFiles::new()).unwrap());
+    }
+    assert_eq!(digests[0], digests[1], "same image, same environment");
 }

@@ -467,3 +467,69 @@ fn proxies_of_this_process_are_not_used() {
         String::from_utf8_lossy(&output.stdout)
     );
 }
+
+#[test]
+fn tls_is_spoken_and_certificates_are_checked() {
+    let paths = paths(&image());
+    let (server, certificate) = Server::start_tls(Arc::new(move |request| answer(&paths, request)));
+    let with = |certificates| RegistryOptions {
+        plain_loopback: false,
+        certificates,
+        ..options()
+    };
+    let trusted = with(Some(certificate));
+    pull_with(&World::new(), &server, "team/app:1", trusted).unwrap();
+    let asked = server.paths().len();
+    let (_, other) = Server::start_tls(Arc::new(|_| Answer::new(404)));
+    for untrusted in [with(None), with(Some(other))] {
+        let result = pull_with(&World::new(), &server, "team/app:1", untrusted);
+        assert!(matches!(result, Err(Error::Registry { .. })), "{result:?}");
+    }
+    assert_eq!(server.paths().len(), asked, "nothing is said to a stranger");
+}
+
+#[test]
+fn a_host_that_is_not_named_is_not_spoken_to_without_tls() {
+    let server = registry();
+    let strict = RegistryOptions {
+        plain_loopback: false,
+        ..options()
+    };
+    let result = pull_with(&World::new(), &server, "team/app:1", strict.clone());
+    assert!(matches!(result, Err(Error::Registry { .. })), "{result:?}");
+    assert_eq!(server.paths().len(), 0);
+    let named = RegistryOptions {
+        plain_http: vec![server.address.to_string()],
+        ..strict
+    };
+    pull_with(&World::new(), &server, "team/app:1", named).unwrap();
+}
+
+#[test]
+fn a_redirect_from_tls_to_plain_is_refused() {
+    let plain = registry();
+    let address = plain.address;
+    let handler = move |request: &Request| {
+        Answer::new(307).header("Location", format!("http://{address}{}", request.path))
+    };
+    let (server, certificate) = Server::start_tls(Arc::new(handler));
+    let options = RegistryOptions {
+        plain_loopback: false,
+        plain_http: vec![address.to_string()],
+        certificates: Some(certificate),
+        ..options()
+    };
+    let result = pull_with(&World::new(), &server, "team/app:1", options);
+    assert!(matches!(result, Err(Error::Registry { .. })), "{result:?}");
+    assert_eq!(plain.paths().len(), 0);
+}
+
+#[test]
+fn certificates_that_are_none_are_refused() {
+    let options = RegistryOptions {
+        certificates: Some(b"nonsense".to_vec()),
+        ..options()
+    };
+    let result = pull_with(&World::new(), &registry(), "team/app:1", options);
+    assert!(matches!(result, Err(Error::Registry { .. })), "{result:?}");
+}

@@ -23,8 +23,10 @@ use crate::{Digest, Error};
 pub struct RegistryOptions {
     /// Who we are there. Sent to the registry and to the token service it names, over TLS, and to nobody else.
     pub credentials: Option<Credentials>,
-    /// Hosts (with port) that are spoken to without TLS. Loopback addresses always are.
+    /// Hosts (with port) that are spoken to without TLS.
     pub plain_http: Vec<String>,
+    /// Whether loopback addresses are, too. So it is unless said otherwise.
+    pub plain_loopback: bool,
     /// Certificates in PEM that are trusted in place of the usual ones.
     pub certificates: Option<Vec<u8>>,
     /// An HTTP proxy, as in `http://proxy.example:3128`.
@@ -56,6 +58,7 @@ impl Default for RegistryOptions {
         Self {
             credentials: None,
             plain_http: Vec::new(),
+            plain_loopback: true,
             certificates: None,
             proxy: None,
             patience: Duration::from_secs(30),

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 /// What came in: path and `Authorization`.
@@ -58,17 +58,50 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(handler: Handler) -> Self {
+        Self::listen(handler, None)
+    }
+
+    fn listen(handler: Handler, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Seen::default();
         let log = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (handler, log) = (Arc::clone(&handler), Arc::clone(&log));
-                std::thread::spawn(move || serve(stream.unwrap(), &handler, &log));
+                let (handler, log, tls) = (Arc::clone(&handler), Arc::clone(&log), tls.clone());
+                std::thread::spawn(move || match tls {
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(tls).unwrap();
+                        let stream = rustls::StreamOwned::new(connection, stream.unwrap());
+                        serve(stream, &handler, &log, |stream| {
+                            stream.conn.send_close_notify();
+                            let _ = stream.flush();
+                        });
+                    }
+                    None => serve(stream.unwrap(), &handler, &log, |stream| {
+                        let _ = stream.shutdown(std::net::Shutdown::Write);
+                    }),
+                });
             }
         });
         Self { address, seen }
+    }
+
+    /// A server with a certificate for its address, and that certificate in PEM.
+    pub(crate) fn start_tls(handler: Handler) -> (Self, Vec<u8>) {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        (
+            Self::listen(handler, Some(Arc::new(config))),
+            made.cert.pem().into_bytes(),
+        )
     }
 
     pub(crate) fn paths(&self) -> Vec<String> {
@@ -90,9 +123,10 @@ impl Server {
     }
 }
 
-fn serve(mut stream: TcpStream, handler: &Handler, log: &Seen) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+fn serve<S: Read + Write>(stream: S, handler: &Handler, log: &Seen, close: impl Fn(&mut S)) {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
+    // A client that does not trust the certificate says nothing.
     if reader.read_line(&mut line).unwrap_or(0) == 0 {
         return;
     }
@@ -127,10 +161,12 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Seen) {
         answer.length.unwrap_or(answer.body.len())
     )
     .unwrap();
+    let stream = reader.get_mut();
     let _ = stream
         .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(&answer.body));
-    let _ = stream.shutdown(std::net::Shutdown::Write);
+        .and_then(|()| stream.write_all(&answer.body))
+        .and_then(|()| stream.flush());
+    close(stream);
     // Until the other side is done, so that it reads all of the answer.
     let _ = stream.read(&mut [0; 64]);
 }

@@ -321,7 +321,7 @@ impl Client {
     /// Whether a host is spoken to without TLS.
     fn is_plain(&self, authority: &str) -> bool {
         let listed = self.options.plain_http.iter().any(|host| host == authority);
-        listed || is_loopback(authority)
+        listed || (self.options.plain_loopback && is_loopback(authority))
     }
 
     fn refused(&self, what: &str, problem: &str) -> Error {
