@@ -245,7 +245,7 @@ fn files(root: &File, path: &str) -> Result<Vec<String>, String> {
         return Err(format!("has more than {MOST_FILES} files"));
     }
     let mut files = Vec::new();
-    for name in found {
+    for (name, _) in found {
         let name =
             String::from_utf8(name).map_err(|_| "has a file whose name is not UTF-8".to_owned())?;
         files.push(format!("{path}/{name}"));

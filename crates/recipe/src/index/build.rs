@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
 use super::stamps::{Stamp, Stamps};
 use super::{FileIndex, IndexWriter};
@@ -67,8 +67,8 @@ pub fn build(root: &Path, stamps: Option<&Path>) -> Result<Built, Error> {
     let failures = Mutex::new(Vec::new());
     let work = || {
         let (mut hashed, mut failed) = (Vec::new(), Vec::new());
-        while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match one(&folder, path, &known) {
+        while let Some((path, stat)) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match one(&folder, path, stat, &known) {
                 Ok(file) => hashed.push(file),
                 // Gone since it was listed: as if it had never been there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -125,16 +125,18 @@ fn name(path: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))
 }
 
-/// Paths of all regular files.
-pub(crate) fn walk(root: &File, skipped: &mut Vec<(PathBuf, String)>) -> io::Result<Vec<Vec<u8>>> {
+/// Paths of all regular files, each with what its folder said about it.
+pub(crate) fn walk(
+    root: &File,
+    skipped: &mut Vec<(PathBuf, String)>,
+) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let mut files = Vec::new();
     let mut left: Vec<(Vec<u8>, usize)> = vec![(Vec::new(), 0)];
     while let Some((folder, depth)) = left.pop() {
         if depth > DEEPEST {
-            return Err(io::Error::other(format!(
-                "{} is deeper than {DEEPEST} folders",
-                name(&folder).display()
-            )));
+            let folder = name(&folder);
+            let text = format!("{} is deeper than {DEEPEST} folders", folder.display());
+            return Err(io::Error::other(text));
         }
         let listing = match list(root, &folder) {
             Ok(listing) => listing,
@@ -144,28 +146,27 @@ pub(crate) fn walk(root: &File, skipped: &mut Vec<(PathBuf, String)>) -> io::Res
                 continue;
             }
         };
-        for (entry, kind) in listing {
+        for (entry, stat) in listing {
             let mut path = folder.clone();
             if !path.is_empty() {
                 path.push(b'/');
             }
             path.extend_from_slice(&entry);
-            match kind {
+            match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => left.push((path, depth + 1)),
-                FileType::RegularFile => files.push(path),
+                FileType::RegularFile => files.push((path, stat)),
                 _ => {}
             }
         }
         if files.len() > MOST_FILES {
-            return Err(io::Error::other(format!(
-                "it has more than {MOST_FILES} files"
-            )));
+            let text = format!("it has more than {MOST_FILES} files");
+            return Err(io::Error::other(text));
         }
     }
     Ok(files)
 }
 
-fn list(root: &File, path: &[u8]) -> io::Result<Vec<(Vec<u8>, FileType)>> {
+fn list(root: &File, path: &[u8]) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let path = if path.is_empty() { b"." } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -177,44 +178,42 @@ fn list(root: &File, path: &[u8]) -> io::Result<Vec<(Vec<u8>, FileType)>> {
         if bytes == b"." || bytes == b".." {
             continue;
         }
-        let kind = match entry.file_type() {
-            // Some file systems do not say.
-            FileType::Unknown => {
-                let stat = rustix::fs::statat(
-                    &folder,
-                    entry.file_name(),
-                    rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-                )?;
-                FileType::from_raw_mode(stat.st_mode)
-            }
-            kind => kind,
-        };
-        found.push((bytes.to_vec(), kind));
+        match rustix::fs::statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => found.push((bytes.to_vec(), stat)),
+            // Gone since it was listed.
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(found)
 }
 
-fn one(root: &File, path: &[u8], known: &Stamps) -> io::Result<Hashed> {
-    let file = open_beneath(root, Path::new(OsStr::from_bytes(path)))?;
-    let mut meta = file.metadata()?;
-    let result = |digest, meta: &std::fs::Metadata, fresh| Hashed {
+fn one(root: &File, path: &[u8], listed: &Stat, known: &Stamps) -> io::Result<Hashed> {
+    let hashed = |digest, size, mode, stamp, fresh| Hashed {
         path: path.to_vec(),
         digest,
-        size: meta.size(),
-        mode: meta.mode() & 0o7777,
-        stamp: Stamp::of(meta),
+        size,
+        mode: mode & 0o7777,
+        stamp,
         fresh,
     };
-    if let Some(digest) = known.get(&Stamp::of(&meta)) {
-        return Ok(result(digest, &meta, false));
+    let stamp = Stamp::of_stat(listed);
+    if let Some(digest) = known.get(&stamp) {
+        return Ok(hashed(
+            digest,
+            listed.st_size as u64,
+            listed.st_mode,
+            stamp,
+            false,
+        ));
     }
     for _ in 0..TRIES {
         let file = open_beneath(root, Path::new(OsStr::from_bytes(path)))?;
-        let before = file.metadata()?;
+        let before = Stamp::of(&file.metadata()?);
         let (digest, size) = hash(&file)?;
-        meta = file.metadata()?;
-        if Stamp::of(&before) == Stamp::of(&meta) && size == meta.size() {
-            return Ok(result(digest, &meta, true));
+        let meta = file.metadata()?;
+        if before == Stamp::of(&meta) && size == meta.size() {
+            return Ok(hashed(digest, size, meta.mode(), before, true));
         }
     }
     Err(io::Error::other("it changed while it was read"))

@@ -9,6 +9,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::Stat;
+
 use super::form::{number, write_whole};
 use crate::{Digest, Error};
 
@@ -33,6 +35,19 @@ impl Stamp {
             meta.mtime_nsec() as u64,
             meta.ctime() as u64,
             meta.ctime_nsec() as u64,
+        ])
+    }
+
+    /// The same, as a folder's listing has it.
+    pub(super) fn of_stat(stat: &Stat) -> Self {
+        Self([
+            stat.st_dev,
+            stat.st_ino,
+            stat.st_size as u64,
+            stat.st_mtime as u64,
+            stat.st_mtime_nsec,
+            stat.st_ctime as u64,
+            stat.st_ctime_nsec,
         ])
     }
 
