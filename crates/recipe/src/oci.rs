@@ -8,6 +8,7 @@
 //! read, so memory holds names only.
 
 mod archive;
+mod collect;
 mod decompress;
 mod image;
 mod layer;
@@ -26,6 +27,7 @@ mod tar;
 mod tree;
 
 pub use archive::Tarball;
+pub use collect::Collected;
 pub use image::{ImageInfo, ImageReader, LayerInfo};
 pub use layout::LayoutFolder;
 pub use limits::Limits;

@@ -181,3 +181,50 @@ fn a_recipe_finds_its_image_wherever_it_is() {
     }
     assert_eq!(digests[0], digests[1], "same image, same environment");
 }
+
+#[test]
+fn what_nobody_needs_makes_room() {
+    let world = World::new();
+    let kept = world.unpack(&[base()]).unwrap().tree;
+    let gone = world.unpack(&[base(), upper()]).unwrap().tree;
+    let collected = world.store.collect(&[kept.digest].into()).unwrap();
+    assert_eq!(collected.trees, 1);
+    assert!(collected.files > 0 && !gone.path.exists());
+    assert_eq!(kept.verify().unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(world.store.tree(gone.digest), None);
+    let again = world.unpack(&[base(), upper()]).unwrap().tree;
+    assert_eq!(again.digest, gone.digest);
+    assert_eq!(again.verify().unwrap(), Vec::<PathBuf>::new());
+    world.store.collect(&[].into()).unwrap();
+    let left = world.contents();
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.contains("/files/") || name.contains("/trees/")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn collecting_takes_nothing_from_under_who_unpacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = tempfile::tempdir().unwrap();
+    let layout = image().layout(layout.path());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let store = open(folder.path(), Limits::default());
+                for _ in 0..20 {
+                    let image = LayoutFolder::open(&layout).unwrap();
+                    store.unpack(&image, &Platform::here(), None).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            let store = open(folder.path(), Limits::default());
+            for _ in 0..20 {
+                store.collect(&[].into()).unwrap();
+            }
+        });
+    });
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! STORE/                          0700
+//!   lock                          shared while unpacking, alone while collecting
 //!   tmp/N/                        half-made things of process N
 //!   blobs/HEX                     fetched from registries, until unpacked
 //!   OWNER/files/AB/REST-MODE-MTIME    contents by SHA-256; OWNER is `own` or `UID-GID`
@@ -133,6 +134,10 @@ impl ImageStore {
         Ok(store)
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder for what registries send.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
@@ -158,6 +163,7 @@ impl ImageStore {
         platform: &Platform,
         pinned: Option<Digest>,
     ) -> Result<Unpacked, Error> {
+        let _used = self.use_it()?;
         let info = image.info(platform, pinned, &self.options.limits)?;
         let mut budget = Budget::new(self.options.limits);
         let (mut tree, mut notes) = (Tree::default(), Vec::new());
@@ -192,7 +198,7 @@ impl ImageStore {
         })
     }
 
-    fn owned(&self, part: &str) -> PathBuf {
+    pub(crate) fn owned(&self, part: &str) -> PathBuf {
         let owner = match self.options.owner {
             Some(Owner { uid, gid }) => format!("{uid}-{gid}"),
             None => "own".to_owned(),
@@ -208,7 +214,7 @@ impl ImageStore {
 
     /// Whether the store has this content. The size is looked at because a file that was cut by a crash
     /// of the machine is shorter.
-    fn has(&self, file: &FileNode) -> bool {
+    pub(crate) fn has(&self, file: &FileNode) -> bool {
         fs::symlink_metadata(self.content(file)).is_ok_and(|meta| meta.size() == file.size)
     }
 

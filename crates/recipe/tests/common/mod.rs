@@ -276,7 +276,7 @@ impl World {
                 let path = entry.unwrap().path();
                 if path.is_dir() && !path.is_symlink() {
                     left.push(path);
-                } else {
+                } else if !path.ends_with("store/lock") {
                     found.push(
                         path.strip_prefix(self.folder.path())
                             .unwrap()
