@@ -111,6 +111,13 @@ fn engine_knows_only_model_and_no_async_runtime() {
 }
 
 #[test]
+fn recipe_knows_no_other_room_and_no_async_runtime() {
+    let workspace = workspace();
+    assert_eq!(workspace.own("recipe"), BTreeSet::new());
+    assert!(!workspace.arrows["recipe"].contains("tokio"));
+}
+
+#[test]
 fn nothing_but_the_binary_knows_server() {
     let workspace = workspace();
     let knowing = workspace

@@ -33,6 +33,11 @@ const NEEDS: &[Need] = &[
         packages: &["chromium", "chromium-driver"],
         why: "the console is tested in a browser",
     },
+    Need {
+        there: || on_path("busybox"),
+        package: "busybox-static",
+        why: "a shell that an image of the tests can hold",
+    },
 ];
 
 /// Installs what is missing when this is root on a Debian-like system; lines about what stays missing.

@@ -1,0 +1,274 @@
+//! The recipe itself: what a person writes down.
+
+mod environment;
+mod name;
+mod validate;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cache, Digest, Length};
+
+pub use name::ResolvedRoot;
+
+/// Where the files of set-up commands are shown, read-only, under their paths in the repository.
+pub const SETUP_FOLDER: &str = "/nightcrew/setup";
+
+/// Where the workspace appears unless the recipe says otherwise.
+pub const WORKSPACE: &str = "/work";
+
+/// What an environment is made from.
+///
+/// Its form is the same in YAML, JSON and TOML; unknown keys are errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Where the root tree comes from.
+    pub root: Root,
+    /// Commands that complete the root, once, before any workspace is there. Their result is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<SetupStep>,
+    /// Commands in every new workspace, before its first step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepare: Vec<Command>,
+    /// Commands at every start of an environment, also of one that is resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub start: Vec<Command>,
+    /// Variables of every command. `${env:NAME}` and `${env:NAME:default}` stand for the root's own value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Where the workspace appears; `/work` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// Where commands begin; the workspace if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// The user that commands see themselves as. Only a name: inside, one user is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Package caches and other folders that may outlive an environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<Cache>,
+    /// Programs that run beside the steps, started in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    /// Versions of tools that must be there: tool → wanted version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub toolchains: BTreeMap<String, String>,
+}
+
+/// Where a root tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Root {
+    /// A read-only view of the host's own system. Not reproducible.
+    Host(HostRoot),
+    /// A container image.
+    Image(Image),
+    /// A folder of the host that holds a whole root tree.
+    Folder {
+        /// Absolute path on the host.
+        path: String,
+    },
+}
+
+/// What of the host is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostRoot {
+    /// Absolute folders beyond the system's own, shown under the same path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
+}
+
+/// A container image and, if pinned, which one exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Where it is.
+    #[serde(flatten)]
+    pub source: ImageSource,
+    /// The digest that its manifest or manifest list must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageSource {
+    /// An OCI image layout folder on the host.
+    Layout(String),
+    /// A tarball of such a folder, or one that `docker save` wrote.
+    Tarball(String),
+    /// `HOST/NAME:TAG` or `HOST/NAME@sha256:…` in a registry.
+    Registry(String),
+}
+
+/// A line for `sh -c`, or a program with arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Command {
+    /// For `sh -c`.
+    Line(String),
+    /// Without a shell.
+    Program(Vec<String>),
+}
+
+/// A set-up command and what it may read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StepForm", into = "StepForm")]
+pub struct SetupStep {
+    /// The command.
+    pub run: Command,
+    /// Files of the repository that are shown to it under [`SETUP_FOLDER`], and nothing else of it.
+    pub files: Vec<String>,
+    /// Variables of this command alone.
+    pub env: BTreeMap<String, String>,
+    /// Where it begins, below [`SETUP_FOLDER`]; that folder itself if absent.
+    pub folder: Option<String>,
+}
+
+/// A service beside the steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Unique within the recipe; also its log's name.
+    pub name: String,
+    /// What runs.
+    pub command: Command,
+    /// Variables of this service alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// When it can be used.
+    pub ready: Ready,
+    /// How long it may take until then; 60 s if absent.
+    #[serde(default = "Service::default_timeout")]
+    pub timeout: Length,
+}
+
+/// What shows that a service can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ready {
+    /// A command that ends with exit code 0.
+    Command(Command),
+    /// A TCP port of the environment's loopback that accepts a connection.
+    Port(u16),
+    /// A file that exists inside.
+    File(String),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StepForm {
+    Bare(Command),
+    Full(FullStep),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullStep {
+    run: Command,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    folder: Option<String>,
+}
+
+impl Recipe {
+    /// A recipe with this root and nothing else.
+    #[must_use]
+    pub fn new(root: Root) -> Self {
+        Self {
+            root,
+            setup: Vec::new(),
+            prepare: Vec::new(),
+            start: Vec::new(),
+            env: BTreeMap::new(),
+            workspace: None,
+            workdir: None,
+            user: None,
+            caches: Vec::new(),
+            services: Vec::new(),
+            toolchains: BTreeMap::new(),
+        }
+    }
+
+    /// Whether another machine makes the same environment from it. Not so with the host's own system.
+    #[must_use]
+    pub fn reproducible(&self) -> bool {
+        !matches!(self.root, Root::Host(_))
+    }
+
+    /// Where the workspace appears.
+    #[must_use]
+    pub fn workspace(&self) -> &str {
+        self.workspace.as_deref().unwrap_or(WORKSPACE)
+    }
+
+    /// Where commands begin.
+    #[must_use]
+    pub fn workdir(&self) -> &str {
+        self.workdir.as_deref().unwrap_or_else(|| self.workspace())
+    }
+}
+
+impl Command {
+    /// Program and arguments.
+    #[must_use]
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Self::Line(line) => ["sh", "-c", line].map(str::to_owned).to_vec(),
+            Self::Program(argv) => argv.clone(),
+        }
+    }
+}
+
+impl From<Command> for SetupStep {
+    fn from(run: Command) -> Self {
+        Self {
+            run,
+            files: Vec::new(),
+            env: BTreeMap::new(),
+            folder: None,
+        }
+    }
+}
+
+impl From<StepForm> for SetupStep {
+    fn from(form: StepForm) -> Self {
+        match form {
+            StepForm::Bare(run) => run.into(),
+            StepForm::Full(full) => Self {
+                run: full.run,
+                files: full.files,
+                env: full.env,
+                folder: full.folder,
+            },
+        }
+    }
+}
+
+impl From<SetupStep> for StepForm {
+    fn from(step: SetupStep) -> Self {
+        if step.files.is_empty() && step.env.is_empty() && step.folder.is_none() {
+            return Self::Bare(step.run);
+        }
+        Self::Full(FullStep {
+            run: step.run,
+            files: step.files,
+            env: step.env,
+            folder: step.folder,
+        })
+    }
+}
+
+impl Service {
+    fn default_timeout() -> Length {
+        Length(std::time::Duration::from_secs(60))
+    }
+}

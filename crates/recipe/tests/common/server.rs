@@ -1,0 +1,172 @@
+//! A little server that answers as a test says.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+
+/// What came in: path and `Authorization`.
+pub(crate) type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
+pub(crate) type Handler = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) authorization: Option<String>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    /// Said in place of the body's length.
+    pub(crate) length: Option<usize>,
+}
+
+impl Answer {
+    pub(crate) fn new(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            length: None,
+        }
+    }
+
+    pub(crate) fn ok(body: &[u8]) -> Self {
+        Self {
+            body: body.to_vec(),
+            ..Self::new(200)
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// A server on loopback. Its threads end with the test program; each connection serves one request.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    seen: Seen,
+}
+
+impl Server {
+    pub(crate) fn start(handler: Handler) -> Self {
+        Self::listen(handler, None)
+    }
+
+    fn listen(handler: Handler, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Seen::default();
+        let log = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (handler, log, tls) = (Arc::clone(&handler), Arc::clone(&log), tls.clone());
+                std::thread::spawn(move || match tls {
+                    Some(tls) => {
+                        let connection = rustls::ServerConnection::new(tls).unwrap();
+                        let stream = rustls::StreamOwned::new(connection, stream.unwrap());
+                        serve(stream, &handler, &log, |stream| {
+                            stream.conn.send_close_notify();
+                            let _ = stream.flush();
+                        });
+                    }
+                    None => serve(stream.unwrap(), &handler, &log, |stream| {
+                        let _ = stream.shutdown(std::net::Shutdown::Write);
+                    }),
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// A server with a certificate for its address, and that certificate in PEM.
+    pub(crate) fn start_tls(handler: Handler) -> (Self, Vec<u8>) {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        (
+            Self::listen(handler, Some(Arc::new(config))),
+            made.cert.pem().into_bytes(),
+        )
+    }
+
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    pub(crate) fn authorizations(&self) -> Vec<Option<String>> {
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, authorization)| authorization.clone())
+            .collect()
+    }
+}
+
+fn serve<S: Read + Write>(stream: S, handler: &Handler, log: &Seen, close: impl Fn(&mut S)) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    // A client that does not trust the certificate says nothing.
+    if reader.read_line(&mut line).unwrap_or(0) == 0 {
+        return;
+    }
+    let path = line.split(' ').nth(1).unwrap().to_owned();
+    let mut authorization = None;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).unwrap();
+        let header = header.trim();
+        if header.is_empty() {
+            break;
+        }
+        let (name, value) = header.split_once(':').unwrap();
+        if name.eq_ignore_ascii_case("authorization") {
+            authorization = Some(value.trim().to_owned());
+        }
+    }
+    log.lock()
+        .unwrap()
+        .push((path.clone(), authorization.clone()));
+    let answer = handler(&Request {
+        path,
+        authorization,
+    });
+    let mut head = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        write!(head, "{name}: {value}\r\n").unwrap();
+    }
+    write!(
+        head,
+        "content-length: {}\r\n\r\n",
+        answer.length.unwrap_or(answer.body.len())
+    )
+    .unwrap();
+    let stream = reader.get_mut();
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(&answer.body))
+        .and_then(|()| stream.flush());
+    close(stream);
+    // Until the other side is done, so that it reads all of the answer.
+    let _ = stream.read(&mut [0; 64]);
+}
