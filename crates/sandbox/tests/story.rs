@@ -115,6 +115,7 @@ fn perform(environment: &Environment) -> Ran {
             stdin: None,
             stdout: common::null(),
             stderr: common::null(),
+            terminal: None,
             timeout: Some(Duration::from_mins(6)),
         },
     )

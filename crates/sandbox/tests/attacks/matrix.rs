@@ -174,6 +174,7 @@ fn perform(
             stdin: None,
             stdout: common::null(),
             stderr: common::null(),
+            terminal: None,
             timeout: Some(Duration::from_secs(120)),
         },
     );
