@@ -25,6 +25,12 @@ pub enum SandboxError {
         /// Why not.
         source: io::Error,
     },
+    /// An environment is using a layer.
+    #[error("the layer {} is in use by an environment", path.display())]
+    LayerInUse {
+        /// The layer.
+        path: PathBuf,
+    },
     /// The supervisor did not come up.
     #[error("cannot start the supervisor: {stage}")]
     Supervisor {

@@ -1,7 +1,9 @@
 //! Workspaces on the host's side: preparing, copying and removing what overlays are made of.
 
 mod copy;
+pub(crate) mod place;
 mod remove;
+pub(crate) mod tree;
 
 use std::fs;
 use std::io;
@@ -12,9 +14,13 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use copy::{copy_into, is_copy};
 pub use remove::remove_layer;
+pub(crate) use remove::remove_tree;
 
 use crate::error::SandboxError;
 use crate::identity;
+
+/// The folder of a layer that holds what was written.
+pub(crate) const UPPER: &str = "upper";
 
 /// The folders of a layer, ready to be mounted.
 pub(crate) struct Layer {
@@ -22,6 +28,46 @@ pub(crate) struct Layer {
     pub(crate) upper: PathBuf,
     /// The overlay's own working space; of no interest between two mounts.
     pub(crate) work: PathBuf,
+    /// An empty folder, to be underneath where nothing else is.
+    pub(crate) nothing: PathBuf,
+    /// Keeps others from using, freezing and removing the layer.
+    pub(crate) held: Hold,
+}
+
+/// A lock on a file or folder. Given up with this value even if a child process that is just being
+/// started has a copy of the descriptor.
+#[derive(Debug)]
+pub(crate) struct Hold(fs::File);
+
+impl Hold {
+    /// Waits for the lock.
+    pub(crate) fn wait(file: fs::File) -> io::Result<Self> {
+        file.lock()?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Holds a layer for one user alone; [`SandboxError::LayerInUse`] when there is another.
+pub(crate) fn hold(layer: &Path) -> Result<Hold, SandboxError> {
+    let error = |source| SandboxError::Path {
+        action: "lock",
+        path: layer.to_owned(),
+        source,
+    };
+    let folder = fs::File::open(layer).map_err(error)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Hold(folder)),
+        Err(fs::TryLockError::WouldBlock) => Err(SandboxError::LayerInUse {
+            path: layer.to_owned(),
+        }),
+        Err(fs::TryLockError::Error(source)) => Err(error(source)),
+    }
 }
 
 /// Makes the folders of a layer, or takes up those of an earlier environment.
@@ -35,10 +81,13 @@ pub(crate) fn prepare(layer: &Path) -> Result<Layer, SandboxError> {
         fs::create_dir_all(layer).map_err(error)?;
     }
     let folders = Layer {
-        upper: layer.join("upper"),
+        upper: layer.join(UPPER),
         work: layer.join("work"),
+        nothing: layer.join("nothing"),
+        held: hold(layer)?,
     };
     make(&folders.upper).map_err(error)?;
+    make(&folders.nothing).map_err(error)?;
     if !make(&folders.work).map_err(error)? {
         // A marker in here would make the kernel refuse a volatile overlay a second time. Whether
         // the layer is whole is ours to know: it is, unless the machine itself went down.
@@ -49,7 +98,7 @@ pub(crate) fn prepare(layer: &Path) -> Result<Layer, SandboxError> {
 }
 
 /// Makes a folder for the environment's user; false when there was one.
-fn make(path: &Path) -> io::Result<bool> {
+pub(crate) fn make(path: &Path) -> io::Result<bool> {
     match fs::DirBuilder::new().mode(0o755).create(path) {
         Ok(()) => give(path).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),

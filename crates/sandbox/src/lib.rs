@@ -20,6 +20,7 @@ mod message;
 mod preflight;
 mod report;
 mod spec;
+pub mod storage;
 pub mod supervisor;
 #[expect(
     unsafe_code,
@@ -38,6 +39,6 @@ pub use layer::{prepare_base, remove_layer};
 pub use preflight::{Finding, Preflight, State, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{
-    DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, FolderMount, Limits, Required,
-    RootRecipe, TerminalSize, Workspace,
+    DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, FolderMount, Limits, MAX_FROZEN,
+    Required, RootRecipe, TerminalSize, Workspace,
 };

@@ -17,7 +17,7 @@ use crate::wire::{Malformed, Reader, Writer};
 pub(crate) struct Create {
     pub(crate) id: String,
     pub(crate) hostname: String,
-    /// Lower tree; absent when `/work` is `upper` itself.
+    /// Lowest tree; when it is absent and nothing is frozen, `/work` is `upper` itself.
     pub(crate) base: Option<PathBuf>,
     /// Content folders of frozen layers over the base, lowest first.
     pub(crate) frozen: Vec<PathBuf>,
@@ -28,8 +28,8 @@ pub(crate) struct Create {
     pub(crate) program: Option<PathBuf>,
     /// The root, with all its paths absolute.
     pub(crate) root: RootRecipe,
-    /// Layer behind `/home/agent`.
-    pub(crate) home: Option<PathBuf>,
+    /// What is behind `/home/agent`, where it is kept.
+    pub(crate) home: Option<Stack>,
     pub(crate) mounts: Vec<FolderMount>,
     pub(crate) exec: ExecPolicy,
     /// Host paths the self-test must not find.
@@ -37,6 +37,15 @@ pub(crate) struct Create {
     pub(crate) limits: Limits,
     /// Whether the gate judges what executes. Not part of the message: the supervisor knows.
     pub(crate) gated: bool,
+}
+
+/// A writable tree over others.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    /// Trees underneath, lowest first; none: `upper` is mounted as it is.
+    pub(crate) lowers: Vec<PathBuf>,
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
 }
 
 fn path(bytes: &[u8]) -> PathBuf {
@@ -71,11 +80,18 @@ impl Create {
             &self.inputs,
             &self.outputs,
             &self.program,
-            &self.home,
             &self.root.tree,
             &self.root.writable,
         ] {
             to.optional_bytes(optional.as_deref().map(raw));
+        }
+        to.byte(u8::from(self.home.is_some()));
+        if let Some(home) = &self.home {
+            to.bytes(raw(&home.upper)).bytes(raw(&home.work));
+            to.number(home.lowers.len() as u64);
+            for lower in &home.lowers {
+                to.bytes(raw(lower));
+            }
         }
         to.number(self.mounts.len() as u64);
         for folder in &self.mounts {
@@ -121,7 +137,15 @@ impl Create {
         let (upper, work) = (path(from.bytes()?), path(from.bytes()?));
         let mut optional = || Ok(from.optional_bytes()?.map(path));
         let (inputs, outputs, program) = (optional()?, optional()?, optional()?);
-        let (home, tree, writable) = (optional()?, optional()?, optional()?);
+        let (tree, writable) = (optional()?, optional()?);
+        let home = match from.byte()? {
+            0 => None,
+            _ => Some(Stack {
+                upper: path(from.bytes()?),
+                work: path(from.bytes()?),
+                lowers: paths(&mut from)?,
+            }),
+        };
         let mounts = mounts(&mut from)?;
         let exec = serde_json::from_slice(from.bytes()?).map_err(|_| Malformed)?;
         let frozen = paths(&mut from)?;
@@ -437,7 +461,11 @@ pub(crate) mod tests {
                 extra: vec![odd(b"/x\xfe")],
                 ..RootRecipe::default()
             },
-            home: Some(odd(b"/h")),
+            home: Some(Stack {
+                lowers: vec![odd(b"/l\xff")],
+                upper: odd(b"/h"),
+                work: odd(b"/w"),
+            }),
             mounts: vec![FolderMount {
                 source: odd(b"/s"),
                 target: odd(b"/t\xff"),

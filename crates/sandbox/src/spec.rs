@@ -32,8 +32,8 @@ pub struct EnvironmentSpec {
     pub exec: ExecPolicy,
     /// What must be enforced; a host that cannot is refused.
     pub required: Required,
-    /// Folder of a layer that keeps `/home/agent` beyond the environment's life; absent: memory.
-    pub home: Option<PathBuf>,
+    /// Keeps `/home/agent` beyond the environment's life; absent: it is in memory.
+    pub home: Option<Workspace>,
     /// Further folders, such as caches.
     pub mounts: Vec<FolderMount>,
 }
@@ -84,12 +84,13 @@ impl EnvironmentSpec {
 /// Host name of an environment unless the spec says otherwise.
 pub const DEFAULT_HOSTNAME: &str = "environment";
 
-/// The tree at `/work`.
+/// The tree at `/work`, or another one that is kept in the same way.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     /// The tree underneath, never written; many environments may share it. Absent: an empty tree.
     pub base: Option<PathBuf>,
     /// Frozen layers over the base, lowest first; never written, many environments may share them.
+    /// At most [`MAX_FROZEN`].
     pub frozen: Vec<PathBuf>,
     /// The folder that receives everything the environment writes. Made if absent; if it has
     /// content from an earlier environment over the same base, the new one resumes from it.
@@ -102,6 +103,10 @@ pub struct Workspace {
     pub layer: PathBuf,
 }
 
+/// Most frozen layers of one tree: what the kernel takes in one mount call. See
+/// [`MAX_DEPTH`](crate::storage::MAX_DEPTH) for how many are good.
+pub const MAX_FROZEN: usize = 64;
+
 /// The root of an environment: an allow-list of the host, or a tree of its own; never the host's `/`.
 ///
 /// From the host, `/usr` is shown read-only; `/bin`, `/sbin` and `/lib*` are as on the host; of
@@ -110,11 +115,18 @@ pub struct Workspace {
 pub struct RootRecipe {
     /// An unpacked image or folder that takes the place of the host's `/usr`, `/bin`, `/lib*`,
     /// `/etc`, `/opt`, `/var` ….
+    ///
+    /// Inside, every file of the environment's user shows as user 0's and every other one as
+    /// nobody's: give the tree to the environment's user once, by
+    /// [`prepare_base`](crate::prepare_base), and all of it can be read. Its own `/dev`, `/proc`,
+    /// `/sys`, `/run`, `/tmp`, `/home`, `/mnt`, `/work`, `/nightcrew` and `/etc/shadow` are hidden,
+    /// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` replaced, and user 0 of its
+    /// `/etc/passwd` is the agent.
     pub tree: Option<PathBuf>,
     /// Layers over the root, lowest first: what set-up commands wrote.
     pub layers: Vec<PathBuf>,
     /// A layer that receives what is written to the root: for set-up commands. Absent: the root is
-    /// read-only.
+    /// read-only. This and `layers` need a `tree`: nothing can be laid over parts of the host.
     pub writable: Option<PathBuf>,
     /// Further folders of the host (toolchains), shown read-only under the same path. A folder that
     /// does not exist is an error, and so is one below a folder that the environment has of its own
@@ -144,7 +156,8 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// CPU of the whole environment in thousandths of a core; needs a cgroup.
     pub cpu_milli: Option<u64>,
-    /// Bytes that workspace and home may add on disk; hard where the host can, else supervised.
+    /// Bytes that workspace and home may add on disk to what they stand on; hard where the host can,
+    /// else supervised: see [`quota_kind`](crate::storage::quota_kind).
     pub disk_bytes: Option<u64>,
     /// Files and folders that workspace and home may add.
     pub disk_inodes: Option<u64>,
@@ -216,6 +229,8 @@ pub struct Exit {
     /// Whether a process of it was killed because the environment's memory limit was reached:
     /// then the status tells of a consequence. Never set where no cgroup limits memory.
     pub out_of_memory: bool,
+    /// Why it was killed, where neither the client nor the step itself wanted it: a quota.
+    pub reason: Option<String>,
 }
 
 /// How a step ended.

@@ -4,16 +4,19 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::requirement;
 use super::running::Running;
+use super::stack::Held;
 use crate::cgroup::{Ability, Handle, Usage};
 use crate::error::SandboxError;
 use crate::layer;
 use crate::message::{Exec, Order};
 use crate::report::IsolationReport;
 use crate::spec::ExecSpec;
+use crate::storage::quota::{DiskUsage, measure};
 use crate::sys::{file, process, socket};
 
 /// Variables a step gets unless it is given its own.
@@ -36,6 +39,8 @@ const TERMINAL: &str = "xterm-256color";
 pub struct Environment {
     link: Arc<Link>,
     report: IsolationReport,
+    /// Given up when the environment is no more.
+    held: Held,
 }
 
 /// What an environment shares with the step running in it.
@@ -54,6 +59,12 @@ pub(super) struct State {
     /// Number of the step started last.
     pub(super) step: u64,
     pub(super) busy: bool,
+    /// Why the step of this number is being killed, where that is not what the client asked for.
+    blame: Option<(u64, String)>,
+    /// What is written to, where somebody watches it.
+    watched: Vec<PathBuf>,
+    /// What was used when the last step that was killed for it had ended.
+    after: Option<DiskUsage>,
 }
 
 impl Environment {
@@ -73,7 +84,17 @@ impl Environment {
                 state: Mutex::default(),
             }),
             report,
+            held: Held::default(),
         }
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Keeps layers for this environment alone while it lives.
+    pub(super) fn hold(&mut self, held: Held) {
+        self.held = held;
     }
 
     pub(super) fn weaken(&mut self, sentence: &str) {
@@ -210,6 +231,57 @@ impl Drop for Environment {
 }
 
 impl Link {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The step started last, and whether it runs.
+    pub(super) fn step(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.step, state.busy)
+    }
+
+    pub(super) fn pidfd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Remembers why a step is about to be killed; the first reason stays.
+    pub(super) fn blame(&self, step: u64, reason: String) {
+        let mut state = self.state();
+        if state
+            .blame
+            .as_ref()
+            .is_none_or(|(blamed, _)| *blamed != step)
+        {
+            state.blame = Some((step, reason));
+        }
+    }
+
+    /// Says that somebody watches what is written.
+    pub(super) fn watch(&self, trees: Vec<PathBuf>) {
+        self.state().watched = trees;
+    }
+
+    /// Why a step that has ended was killed. What it leaves is measured, now that nothing is
+    /// written: what the next step is judged by.
+    pub(super) fn blamed(&self, step: u64) -> Option<String> {
+        let state = self.state();
+        let (blamed, reason) = state.blame.clone()?;
+        let trees = state.watched.clone();
+        drop(state);
+        if blamed != step {
+            return None;
+        }
+        let used = measure(&trees, &|_| false).unwrap_or_default();
+        self.state().after = Some(used);
+        Some(reason)
+    }
+
+    /// What was used after a step that was killed for it, once.
+    pub(super) fn after(&self) -> Option<DiskUsage> {
+        self.state().after.take()
+    }
+
     /// Kills the init, and with it the whole pid namespace; the kernel reports the init dead only
     /// when all the others are.
     fn end(&self) -> Result<(), SandboxError> {

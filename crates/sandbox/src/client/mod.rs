@@ -4,7 +4,9 @@ mod environment;
 mod request;
 mod requirement;
 mod running;
+mod stack;
 mod terminal;
+mod watch;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -30,7 +32,7 @@ use crate::wire::Reader;
 
 /// What a report says when the workspace had to be copied.
 const COPIED: &str =
-    "overlay file systems are refused here: the workspace is a full copy of its base";
+    "overlay file systems are refused here: the workspace is a full copy of what it stands on";
 
 /// How to start a supervisor.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub struct Supervisor {
     child: Mutex<Child>,
     process_id: u32,
     copy_workspaces: AtomicBool,
+    watch: watch::Watch,
 }
 
 impl Supervisor {
@@ -102,6 +105,7 @@ impl Supervisor {
             process_id: child.id(),
             child: Mutex::new(child),
             copy_workspaces: AtomicBool::new(copy_workspaces),
+            watch: watch::Watch::default(),
         };
         supervisor.greet()?;
         Ok(supervisor)
@@ -161,7 +165,7 @@ impl Supervisor {
 
     fn make(&self, spec: &EnvironmentSpec) -> Result<Environment, SandboxError> {
         request::check(spec)?;
-        let folders = layer::prepare(&spec.workspace.layer)?;
+        let prepared = stack::prepare(spec)?;
         if let Some(outputs) = &spec.outputs {
             layer::give(outputs).map_err(|source| SandboxError::Path {
                 action: "give the environment",
@@ -169,23 +173,35 @@ impl Supervisor {
                 source,
             })?;
         }
-        let mut request = request::of(spec, &folders);
-        if spec.workspace.base.is_none() {
-            return self.ask(&request);
-        }
-        if !self.copy_workspaces.load(Ordering::Relaxed) && !layer::is_copy(&spec.workspace.layer) {
-            match self.ask(&request) {
-                Err(SandboxError::Setup { stage, .. }) if stage == OVERLAY_STAGE => {
+        stack::limit(spec);
+        let mut request = request::of(spec, &prepared);
+        let mut environment = self.make_over(spec, &mut request)?;
+        environment.hold(prepared.held);
+        self.watch.add(spec, environment.link());
+        Ok(environment)
+    }
+
+    /// Makes it over overlays, or over copies where those are refused.
+    fn make_over(
+        &self,
+        spec: &EnvironmentSpec,
+        request: &mut Create,
+    ) -> Result<Environment, SandboxError> {
+        if !self.copy_workspaces.load(Ordering::Relaxed) && !stack::has_copies(spec) {
+            match self.ask(request) {
+                Err(SandboxError::Setup { stage, .. })
+                    if stage == OVERLAY_STAGE && !stack::needs_overlays(spec) =>
+                {
                     self.copy_workspaces.store(true, Ordering::Relaxed);
                 }
                 outcome => return outcome,
             }
         }
-        if let Some(base) = request.base.take() {
-            layer::copy_into(&spec.workspace.layer, &folders.upper, &base)?;
+        let copied = stack::copy(spec, request)?;
+        let mut environment = self.ask(request)?;
+        if copied {
+            environment.weaken(COPIED);
         }
-        let mut environment = self.ask(&request)?;
-        environment.weaken(COPIED);
         Ok(environment)
     }
 
@@ -198,7 +214,14 @@ impl Supervisor {
         };
         let socket = self.socket.as_ref().ok_or(SandboxError::SupervisorGone)?;
         let (ours, theirs) = socket::pair().map_err(talk)?;
-        match socket::send(socket.as_fd(), &request.encode(), &[theirs.as_fd()]) {
+        let message = request.encode();
+        if message.len() > socket::MAX_INLINE {
+            return Err(SandboxError::InvalidSpec {
+                field: "frozen",
+                reason: "all paths and rules together are more than fits a request".to_owned(),
+            });
+        }
+        match socket::send(socket.as_fd(), &message, &[theirs.as_fd()]) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return Err(SandboxError::SupervisorGone);
             }

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::stack::{Prepared, absolute};
 use crate::error::SandboxError;
-use crate::layer;
-use crate::message::Create;
-use crate::spec::{EnvironmentSpec, RootRecipe};
+use crate::layer::UPPER;
+use crate::message::{Create, Stack};
+use crate::spec::{EnvironmentSpec, FolderMount, MAX_FROZEN, RootRecipe, Workspace};
 
 /// Folders whose content is the environment's own: a folder of the host below them would be covered.
 const OWN_FOLDERS: [&str; 9] = [
@@ -22,34 +23,62 @@ const OWN_FOLDERS: [&str; 9] = [
 ];
 
 /// What the supervisor is asked for.
-pub(super) fn of(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+pub(super) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
     let optional = |path: &Option<PathBuf>| path.as_deref().map(absolute);
-    let base = optional(&spec.workspace.base);
-    let hidden = [optional(&Some(spec.workspace.layer.clone())), base.clone()];
+    let Stack {
+        mut lowers,
+        upper,
+        work,
+    } = prepared.workspace.clone();
+    let hidden = trees(spec)
+        .flat_map(|tree| {
+            [&tree.layer]
+                .into_iter()
+                .chain(&tree.base)
+                .chain(&tree.frozen)
+        })
+        .map(|path| absolute(path))
+        .collect();
     Create {
         id: spec.id.clone(),
         hostname: spec.hostname.clone(),
-        base,
-        upper: absolute(&folders.upper),
-        work: absolute(&folders.work),
+        base: Some(lowers.remove(0)),
+        frozen: lowers,
+        upper,
+        work,
         inputs: optional(&spec.inputs),
         outputs: optional(&spec.outputs),
         program: optional(&spec.program),
-        frozen: Vec::new(),
         root: RootRecipe {
             tree: optional(&spec.root.tree),
-            layers: spec.root.layers.iter().map(|path| absolute(path)).collect(),
+            layers: spec
+                .root
+                .layers
+                .iter()
+                .map(|path| absolute(&path.join(UPPER)))
+                .collect(),
             writable: optional(&spec.root.writable),
             extra: spec.root.extra.iter().map(|path| absolute(path)).collect(),
         },
-        home: optional(&spec.home),
-        mounts: spec.mounts.clone(),
+        home: prepared.home.clone(),
+        mounts: spec
+            .mounts
+            .iter()
+            .map(|mount| FolderMount {
+                source: absolute(&mount.source),
+                upper: optional(&mount.upper),
+                ..mount.clone()
+            })
+            .collect(),
         exec: spec.exec.clone(),
-        hidden: hidden.into_iter().flatten().collect(),
+        hidden,
         limits: spec.limits.clone(),
         gated: false,
     }
+}
+
+fn trees(spec: &EnvironmentSpec) -> impl Iterator<Item = &Workspace> {
+    [&spec.workspace].into_iter().chain(&spec.home)
 }
 
 /// Refuses what cannot work before anything is made.
@@ -87,8 +116,28 @@ pub(super) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
             "the environment has its own /tmp, /run, /dev, /proc, /sys, /etc, /work and /nightcrew",
         );
     }
-    let folders = [&spec.workspace.base, &spec.inputs, &spec.outputs];
-    for path in folders.into_iter().flatten().chain(&spec.root.extra) {
+    let root = &spec.root;
+    if root.tree.is_none() && (root.writable.is_some() || !root.layers.is_empty()) {
+        return invalid("root.tree", "layers of a root need a tree to lie on");
+    }
+    if trees(spec).any(|tree| tree.frozen.len() > MAX_FROZEN) || root.layers.len() > MAX_FROZEN {
+        return invalid(
+            "frozen",
+            "these are more layers than the kernel takes; flatten them",
+        );
+    }
+    if let Some(reason) = spec.mounts.iter().find_map(unusable) {
+        return invalid("mounts", reason);
+    }
+    let layers = trees(spec)
+        .flat_map(|tree| &tree.frozen)
+        .chain(&root.layers);
+    let layers: Vec<PathBuf> = layers.map(|layer| layer.join(UPPER)).collect();
+    let folders = [&spec.inputs, &spec.outputs, &root.tree];
+    let folders = folders.into_iter().flatten().chain(&root.extra);
+    let folders = folders.chain(trees(spec).filter_map(|tree| tree.base.as_ref()));
+    let folders = folders.chain(spec.mounts.iter().map(|mount| &mount.source));
+    for path in folders.chain(&layers) {
         if !path.is_dir() {
             let source = io::Error::from(io::ErrorKind::NotADirectory);
             return Err(SandboxError::Path {
@@ -99,4 +148,31 @@ pub(super) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
         }
     }
     Ok(())
+}
+
+/// Folders that hold only what the environment itself needs there.
+const CLOSED: [&str; 5] = ["/proc", "/dev", "/sys", "/run", "/nightcrew"];
+
+/// Why a folder cannot be mounted where it is asked for.
+fn unusable(mount: &FolderMount) -> Option<&'static str> {
+    use std::path::Component;
+    let target = &mount.target;
+    let mut parts = target.components();
+    if parts.next() != Some(Component::RootDir)
+        || !parts.all(|part| matches!(part, Component::Normal(_)))
+        || target.as_os_str() == "/"
+    {
+        return Some("a target is an absolute path below /, without `.` and `..`");
+    }
+    if CLOSED.iter().any(|own| target.starts_with(own)) {
+        return Some("nothing can be mounted in /proc, /dev, /sys, /run and /nightcrew");
+    }
+    if target.starts_with("/home") && !target.starts_with("/home/agent") {
+        return Some("the only home is /home/agent");
+    }
+    let whole = ["/tmp", "/work", "/home", "/home/agent", "/etc"];
+    if whole.iter().any(|own| target == Path::new(own)) {
+        return Some("a target must not cover /tmp, /work, /etc or a home");
+    }
+    None
 }

@@ -95,7 +95,12 @@ impl Running {
                         .cgroups
                         .out_of_memory()
                         .is_some_and(|count| count > self.out_of_memory);
-                    return Ok(understood(&exited, out_of_memory));
+                    let mut exit = understood(&exited, out_of_memory);
+                    // A step that ended by itself at that moment is not to blame.
+                    if exit.status == ExitStatus::Signal(libc::SIGKILL) {
+                        exit.reason = self.link.blamed(self.step);
+                    }
+                    return Ok(exit);
                 }
                 Some(_) => {}
             }
@@ -128,6 +133,7 @@ impl Running {
             system: Duration::ZERO,
             max_rss_kib: 0,
             out_of_memory: false,
+            reason: None,
         }
     }
 
@@ -171,5 +177,6 @@ fn understood(exited: &Exited, out_of_memory: bool) -> Exit {
         system: exited.system,
         max_rss_kib: exited.max_rss_kib,
         out_of_memory,
+        reason: None,
     }
 }

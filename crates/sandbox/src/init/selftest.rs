@@ -31,7 +31,7 @@ pub(super) fn run(workshop: &Workshop, request: &Create, confined: &Confined) ->
             unreachable(c"/etc/shadow", request),
         ),
         ("host-data-unreachable", host_data(request)),
-        ("system-read-only", system_read_only()),
+        ("system-read-only", system_read_only(request)),
         (
             "mount-refused",
             refused(mount::bind(c"/tmp", c"/mnt", false)),
@@ -142,13 +142,19 @@ fn no_new_privileges() -> Seen {
 /// A toolchain of the recipe may lie below the path: then its own folder is all that may be there.
 fn unreachable(path: &'static CStr, request: &Create) -> Seen {
     let shown = Path::new(OsStr::from_bytes(path.to_bytes()));
+    let targets = request.mounts.iter().map(|mount| &mount.target);
     if request
         .root
         .extra
         .iter()
+        .chain(targets)
         .any(|extra| extra.starts_with(shown))
     {
         return Ok("only the recipe's folders".to_owned());
+    }
+    // Of the host's folders, only the recipe's are in a root that is a tree of its own.
+    if request.root.tree.is_some() && path == c"/root" {
+        return Ok("the root is a tree of its own".to_owned());
     }
     match file::reachable(path) {
         Err(error) => Ok(errno(&error)),
@@ -209,13 +215,20 @@ fn inside(path: &Path) -> bool {
     own.iter().any(|own| path.starts_with(own)) || path == "/tmp" || path == "/run"
 }
 
-fn system_read_only() -> Seen {
-    for path in [
+fn system_read_only(request: &Create) -> Seen {
+    let paths = [
+        c"/proc/sys/kernel/hostname",
         c"/usr/.probe",
         c"/etc/.probe",
         c"/.probe",
-        c"/proc/sys/kernel/hostname",
-    ] {
+    ];
+    // Set-up commands write to a layer over the root.
+    let tried = if request.root.writable.is_some() {
+        1
+    } else {
+        4
+    };
+    for path in &paths[..tried] {
         if file::open(path, libc::O_WRONLY | libc::O_CREAT).is_ok() {
             return Err(format!("{} can be written", path.to_string_lossy()));
         }

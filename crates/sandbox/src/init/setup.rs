@@ -1,10 +1,13 @@
 //! Namespaces and mounts of one environment, made by its init from inside.
 
+mod trees;
+
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use crate::message::{Create, Failure, OVERLAY_STAGE, Stage};
+use crate::exec_policy::ExecMode;
+use crate::message::{Create, Failure, Stage};
 use crate::spec::{DEFAULT_HOSTNAME, Limits};
 use crate::supervisor::Shares;
 use crate::sys::{c_path, creds, file, mount, net, process};
@@ -47,9 +50,7 @@ const SHOWN_WRITABLE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
 /// Host folders, opened while the init still has the supervisor's eyes.
 struct Sources {
-    base: Option<OwnedFd>,
-    upper: OwnedFd,
-    work: OwnedFd,
+    trees: trees::Trees,
     inputs: Option<OwnedFd>,
     outputs: Option<OwnedFd>,
     program: Option<OwnedFd>,
@@ -73,11 +74,11 @@ pub(super) fn build(
     // A tree inherited from another user's namespace is locked as a whole; a bind of it is ours.
     mount::bind(template, template, true).stage("bind the root")?;
     file::enter(template).stage("enter the root")?;
-    scratch(scratch_bytes(&request.limits))?;
+    scratch(scratch_bytes(&request.limits), request.home.is_none())?;
     process_files(shares)?;
     terminals()?;
-    let overlay = workspace(&sources)?;
-    exchange(&sources)?;
+    let overlay = sources.trees.mount()?;
+    exchange(&sources, request.exec.mode != ExecMode::Off)?;
     if request.forbids_new_programs() {
         without_execution(request)?;
     }
@@ -99,10 +100,7 @@ impl Sources {
     fn open(request: &Create) -> Result<Self, Failure> {
         let optional = |path: Option<&Path>, flags| path.map(|path| open(path, flags)).transpose();
         Ok(Self {
-            base: optional(request.base.as_deref(), libc::O_DIRECTORY)?,
-            // Made by Nightcrew under these very names: never links.
-            upper: open(&request.upper, libc::O_DIRECTORY | libc::O_NOFOLLOW)?,
-            work: open(&request.work, libc::O_DIRECTORY | libc::O_NOFOLLOW)?,
+            trees: trees::Trees::open(request)?,
             inputs: optional(request.inputs.as_deref(), libc::O_DIRECTORY)?,
             outputs: optional(request.outputs.as_deref(), libc::O_DIRECTORY)?,
             program: optional(request.program.as_deref(), 0)?,
@@ -136,8 +134,8 @@ fn scratch_bytes(limits: &Limits) -> u64 {
     limits.tmp_bytes.min(half)
 }
 
-/// One memory file system, bounded, behind all scratch folders.
-fn scratch(bytes: u64) -> Result<(), Failure> {
+/// One memory file system, bounded, behind all scratch folders, the home among them unless it is kept.
+fn scratch(bytes: u64, with_home: bool) -> Result<(), Failure> {
     let stage = "mount scratch space";
     // A node costs memory too: as many as there are 4 KiB pages, so that neither can run away.
     let options = format!(
@@ -158,6 +156,9 @@ fn scratch(bytes: u64) -> Result<(), Failure> {
         (c"run/shm", c"dev/shm", 0o1777),
         (c"run/home", c"home/agent", 0o755),
     ] {
+        if to == c"home/agent" && !with_home {
+            continue;
+        }
         file::make_folder(from, mode).stage(stage)?;
         mount::bind(from, to, false).stage(stage)?;
     }
@@ -244,38 +245,12 @@ fn without_execution(request: &Create) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The workspace; whether it is an overlay.
-fn workspace(sources: &Sources) -> Result<bool, Failure> {
-    let Some(base) = &sources.base else {
-        mount::bind(&by_number(&sources.upper), c"work", false).stage("mount the workspace")?;
-        mount::set_attributes(c"work", SHOWN_WRITABLE, false).stage("restrict the workspace")?;
-        return Ok(false);
-    };
-    // userxattr: the form user namespaces may use. volatile: unmounting must not sync the host's
-    // whole file system.
-    let options = format!(
-        "lowerdir=/proc/self/fd/{},upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{},userxattr,volatile",
-        base.as_raw_fd(),
-        sources.upper.as_raw_fd(),
-        sources.work.as_raw_fd()
-    );
-    let options = CString::new(options).unwrap_or_default();
-    mount::mount(
-        c"workspace",
-        c"work",
-        Some(c"overlay"),
-        mount::PLAIN,
-        Some(&options),
-    )
-    .stage(OVERLAY_STAGE)?;
-    Ok(true)
-}
-
-/// What goes in and out.
-fn exchange(sources: &Sources) -> Result<(), Failure> {
+/// What goes in and out. `gated`: nothing in it may execute, as it lies on the host's superblocks.
+fn exchange(sources: &Sources, gated: bool) -> Result<(), Failure> {
+    let noexec = if gated { libc::MOUNT_ATTR_NOEXEC } else { 0 };
     for (source, target, attributes) in [
-        (&sources.inputs, c"nightcrew/in", SHOWN_READ_ONLY),
-        (&sources.outputs, c"nightcrew/out", SHOWN_WRITABLE),
+        (&sources.inputs, c"nightcrew/in", SHOWN_READ_ONLY | noexec),
+        (&sources.outputs, c"nightcrew/out", SHOWN_WRITABLE | noexec),
         (
             &sources.program,
             c"nightcrew/bin/nightcrew",

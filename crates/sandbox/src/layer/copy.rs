@@ -1,11 +1,11 @@
-//! The fallback where overlays are refused: the base is copied into the layer.
+//! The fallback where overlays are refused: what is underneath is copied into the layer.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::give;
+use super::place::{How, place};
+use super::tree::Below;
 use crate::error::SandboxError;
 
 /// Says that a layer holds a whole copy, which stands alone.
@@ -19,14 +19,19 @@ pub(crate) fn is_copy(layer: &Path) -> bool {
     layer.join(COPIED).exists()
 }
 
-/// Copies `base` into `upper` of `layer`, once: a layer that has a copy keeps what became of it.
+/// Copies what `lowers`, highest first, show together into `upper` of `layer`, once: a layer that
+/// has a copy keeps what became of it.
 ///
 /// Copies only into a folder that no environment has written to, because links in there would
 /// lead the copy out of it.
-pub(crate) fn copy_into(layer: &Path, upper: &Path, base: &Path) -> Result<(), SandboxError> {
+pub(crate) fn copy_into(
+    layer: &Path,
+    upper: &Path,
+    lowers: &[PathBuf],
+) -> Result<(), SandboxError> {
     let error = |source| SandboxError::Path {
-        action: "copy",
-        path: base.to_owned(),
+        action: "copy what is underneath to",
+        path: layer.to_owned(),
         source,
     };
     if is_copy(layer) {
@@ -44,36 +49,6 @@ pub(crate) fn copy_into(layer: &Path, upper: &Path, base: &Path) -> Result<(), S
         });
     }
     fs::write(&copying, "").map_err(error)?;
-    copy_tree(base, upper).map_err(error)?;
+    place(lowers, upper, How::Copy, &Below::Nothing).map_err(error)?;
     fs::rename(copying, layer.join(COPIED)).map_err(error)
-}
-
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = folders.pop() {
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            let (source, target) = (entry.path(), to.join(entry.file_name()));
-            let meta = fs::symlink_metadata(&source)?;
-            if meta.is_dir() {
-                fs::create_dir(&target)?;
-                fs::set_permissions(&target, meta.permissions())?;
-                folders.push((source, target.clone()));
-            } else if meta.is_symlink() {
-                symlink(fs::read_link(&source)?, &target)?;
-            } else if meta.is_file() {
-                fs::copy(&source, &target)?;
-                // git compares times to know what changed.
-                let times = fs::FileTimes::new().set_modified(meta.modified()?);
-                fs::File::options()
-                    .append(true)
-                    .open(&target)?
-                    .set_times(times)?;
-            } else {
-                continue;
-            }
-            give(&target)?;
-        }
-    }
-    Ok(())
 }

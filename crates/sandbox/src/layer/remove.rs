@@ -26,7 +26,7 @@ pub fn remove_layer(path: &Path) -> Result<(), SandboxError> {
     })
 }
 
-pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(root: &Path) -> io::Result<()> {
     match fs::symlink_metadata(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::Workshop;
+use super::template::Template;
 use crate::cgroup::Joined;
 use crate::init;
 use crate::message::{Create, Failure, Reply, Stage};
@@ -25,22 +26,35 @@ fn make(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) -> Result<(), F
         errno: libc::EBADMSG,
     })?;
     let template = workshop.template(&request)?;
+    let result = in_groups(workshop, &request, &template, link);
+    workshop.assign(template, &request, result.as_ref().ok().copied());
+    result.map(drop)
+}
+
+/// Makes the cgroups, and the environment in them; its init.
+fn in_groups(
+    workshop: &mut Workshop,
+    request: &Create,
+    template: &Template,
+    link: &OwnedFd,
+) -> Result<i32, Failure> {
     let joined = workshop.groups.make(&request.limits)?;
-    let result = start(workshop, &request, &template.path, &joined, link);
+    let result = start(workshop, request, &template.path, &joined, link);
     if result.is_err() {
         workshop.groups.discard(&joined);
     }
     result
 }
 
-/// Clones the init and gives it what only this process can give: its user and its cgroups.
+/// Clones the init and gives it what only this process can give: its user and its cgroups; its
+/// process id.
 fn start(
     workshop: &mut Workshop,
     request: &Create,
     template: &CStr,
     joined: &Joined,
     link: &OwnedFd,
-) -> Result<(), Failure> {
+) -> Result<i32, Failure> {
     let (mapped, map_now) = file::pipe().stage("make a pipe")?;
     let (cloned, cradled) = clone(workshop, joined).stage("make a user and a pid namespace")?;
     match cloned {
@@ -58,7 +72,7 @@ fn start(
             }
             // Closing the pipe is the signal; without a map the init cannot become user 0.
             drop(map_now);
-            result
+            result.map(|()| pid)
         }
     }
 }

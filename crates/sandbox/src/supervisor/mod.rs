@@ -18,15 +18,13 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::cgroup::Groups;
-use crate::exec_policy::{ExecMode, ExecPolicy};
 use crate::identity;
 use crate::message::{Create, Failure, Stage};
-use crate::spec::RootRecipe;
 use crate::sys::seccomp::Filter;
 use crate::sys::{creds, file, mount, net, process, socket};
 use crate::wire::Writer;
 pub(crate) use shares::Shares;
-use template::Template;
+use template::{Template, Wanted};
 
 /// First argument that turns this program into a supervisor; the second is the number of its socket.
 pub(crate) const ARGUMENT: &str = "__supervisor";
@@ -47,8 +45,12 @@ pub(crate) struct Workshop {
     pub(crate) shares: Shares,
     /// Bait of the self-test: nothing inside may reach these.
     pub(crate) bait: Bait,
-    /// Assembled roots, by recipe and by what is to be watched in them.
-    templates: HashMap<(RootRecipe, ExecPolicy), Template>,
+    /// Assembled roots.
+    templates: HashMap<Wanted, Template>,
+    /// Roots of one environment each, by the process id of its init.
+    single: HashMap<i32, Template>,
+    /// How many roots were assembled.
+    assembled: usize,
 }
 
 /// Listening sockets of the host that an environment must not reach.
@@ -158,6 +160,9 @@ fn reap(workshop: &mut Workshop, children: &OwnedFd) {
     }
     while let Ok(process::Waited::Reaped(reaped)) = process::wait_any(false) {
         workshop.groups.bury(reaped.pid);
+        if let Some(template) = workshop.single.remove(&reaped.pid) {
+            template::discard(&template);
+        }
     }
 }
 
@@ -200,6 +205,8 @@ fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
             _tcp: tcp.map(|(listener, _)| listener),
         },
         templates: HashMap::new(),
+        single: HashMap::new(),
+        assembled: 0,
     };
     let children = process::child_signals().stage("watch children")?;
     Ok((workshop, children, anchor))
@@ -220,13 +227,27 @@ fn own_user_namespace() -> Result<(), Failure> {
 impl Workshop {
     /// The assembled root for a request, made on first use.
     pub(crate) fn template(&mut self, request: &Create) -> Result<Template, Failure> {
-        let key = (request.root.clone(), request.exec.clone());
-        if let Some(ready) = self.templates.get(&key) {
+        let wanted = Wanted::of(request);
+        if let Some(ready) = self.templates.get(&wanted) {
             return Ok(ready.clone());
         }
-        let watch = request.exec.mode != ExecMode::Off;
-        let template = template::build(self.templates.len(), &request.root, watch)?;
-        self.templates.insert(key, template.clone());
+        self.assembled += 1;
+        let template = template::build(self.assembled, &wanted)?;
+        if !wanted.is_for_one() {
+            self.templates.insert(wanted, template.clone());
+        }
         Ok(template)
+    }
+
+    /// Remembers whose root a template is, when it is of one environment alone; without an init it
+    /// is nobody's.
+    fn assign(&mut self, template: Template, request: &Create, init: Option<i32>) {
+        if !Wanted::of(request).is_for_one() {
+            return;
+        }
+        match init {
+            Some(init) => drop(self.single.insert(init, template)),
+            None => template::discard(&template),
+        }
     }
 }

@@ -4,18 +4,21 @@
 //! operations. The tree is read-only and shared; what differs per environment is mounted on top.
 
 mod etc;
+mod tree;
 
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::message::{Failure, Stage};
+use crate::exec_policy::{ExecMode, ExecPolicy};
+use crate::message::{Create, Failure, Stage};
 use crate::spec::RootRecipe;
 use crate::sys::{c_path, mount};
 
 /// Where templates are mounted: in this mount namespace only, over a folder that no workspace is in.
 const PLACE: &CStr = c"/sys";
+const HOLDER: &str = "/sys";
 
 /// Folders that environments mount something on, with their modes.
 const FOLDERS: &[(&str, u32)] = &[
@@ -51,6 +54,40 @@ const LINKED: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
 
+/// What a root is to be; requests with the same share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    root: RootRecipe,
+    exec: ExecPolicy,
+    /// Where further folders will be mounted, as far as that is not in a tree of the environment.
+    targets: Vec<PathBuf>,
+}
+
+impl Wanted {
+    pub(crate) fn of(request: &Create) -> Self {
+        let own = |path: &&PathBuf| {
+            let own = ["/work", "/home", "/tmp"];
+            !own.iter().any(|own| path.starts_with(own))
+        };
+        let targets = request.mounts.iter().map(|mount| &mount.target);
+        Self {
+            root: request.root.clone(),
+            exec: request.exec.clone(),
+            targets: targets.filter(own).cloned().collect(),
+        }
+    }
+
+    /// Whether everything executable needs a superblock that no other root has.
+    fn watch(&self) -> bool {
+        self.exec.mode != ExecMode::Off
+    }
+
+    /// Whether it is for one environment alone.
+    pub(crate) fn is_for_one(&self) -> bool {
+        self.root.writable.is_some()
+    }
+}
+
 /// An assembled root.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
@@ -76,10 +113,13 @@ pub(super) fn make_place() -> Result<(), Failure> {
     mount::set_propagation(PLACE, libc::MS_PRIVATE).stage("make the place private")
 }
 
-/// Assembles template number `number`. `watch` puts every folder of the host behind an overlay, for
-/// a superblock of its own; without it they are plain binds.
-pub(super) fn build(number: usize, recipe: &RootRecipe, watch: bool) -> Result<Template, Failure> {
-    let root = Path::new("/sys").join(format!("root{number}"));
+/// Assembles template number `number`. A root to be watched has every folder of the host behind an
+/// overlay, for a superblock of its own; without it they are plain binds.
+pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure> {
+    if let Some(tree) = &wanted.root.tree {
+        return tree::build(number, wanted, tree);
+    }
+    let root = Path::new(HOLDER).join(format!("root{number}"));
     fs::create_dir(&root).stage("make a root folder")?;
     let target = c_path(&root).stage("name the root folder")?;
     mount::mount(
@@ -99,17 +139,30 @@ pub(super) fn build(number: usize, recipe: &RootRecipe, watch: bool) -> Result<T
         fs::write(root.join(file), "").stage("make a file of the root")?;
     }
     etc::fill(&root.join("etc")).stage("fill /etc")?;
+    for name in DEVICES {
+        fs::write(root.join("dev").join(name), "").stage("make a device file")?;
+    }
+    device_links(&root.join("dev")).stage("link in /dev")?;
     devices(&root)?;
+    for target in wanted
+        .targets
+        .iter()
+        .filter(|path| !path.starts_with("/usr"))
+    {
+        let inside = root.join(target.strip_prefix("/").unwrap_or(target));
+        fs::create_dir_all(inside).stage("make a folder to mount on")?;
+    }
     let mut show = Show {
         root: &root,
-        watch,
+        watch: wanted.watch(),
+        over_tree: false,
         watched: Vec::new(),
     };
     show.folder(Path::new("/usr"))?;
     for name in LINKED {
         show.link_or_folder(name)?;
     }
-    for folder in &recipe.extra {
+    for folder in &wanted.root.extra {
         show.folder(folder)?;
     }
     let watched = show.watched;
@@ -121,15 +174,23 @@ pub(super) fn build(number: usize, recipe: &RootRecipe, watch: bool) -> Result<T
     })
 }
 
+/// Gives up a root that was made for one environment alone.
+pub(super) fn discard(template: &Template) {
+    tree::discard(template);
+}
+
+/// Binds devices to their empty files.
 fn devices(root: &Path) -> Result<(), Failure> {
-    let folder = root.join("dev");
     for name in DEVICES {
-        let inside = folder.join(name);
-        fs::write(&inside, "").stage("make a device file")?;
         let stage = format!("bind /dev/{name}");
+        let inside = c_path(&root.join("dev").join(name)).stage(&stage)?;
         let from = c_path(&Path::new("/dev").join(name)).stage(&stage)?;
-        mount::bind(&from, &c_path(&inside).stage(&stage)?, false).stage(&stage)?;
+        mount::bind(&from, &inside, false).stage(&stage)?;
     }
+    Ok(())
+}
+
+fn device_links(folder: &Path) -> std::io::Result<()> {
     for (name, target) in [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
@@ -137,7 +198,7 @@ fn devices(root: &Path) -> Result<(), Failure> {
         ("stderr", "/proc/self/fd/2"),
         ("ptmx", "pts/ptmx"),
     ] {
-        symlink(target, folder.join(name)).stage("link in /dev")?;
+        symlink(target, folder.join(name))?;
     }
     Ok(())
 }
@@ -146,6 +207,8 @@ fn devices(root: &Path) -> Result<(), Failure> {
 struct Show<'a> {
     root: &'a Path,
     watch: bool,
+    /// Over a tree of its own, which is complete: nothing of the host is in it yet.
+    over_tree: bool,
     watched: Vec<CString>,
 }
 
@@ -168,10 +231,12 @@ impl Show<'_> {
         let relative = outside.strip_prefix("/").unwrap_or(outside);
         let inside = self.root.join(relative);
         // A folder inside /usr is there already.
-        if relative.starts_with("usr") && relative != Path::new("usr") {
+        if !self.over_tree && relative.starts_with("usr") && relative != Path::new("usr") {
             return Ok(());
         }
-        fs::create_dir_all(&inside).stage(&stage)?;
+        if !self.over_tree {
+            fs::create_dir_all(&inside).stage(&stage)?;
+        }
         let from = c_path(outside).stage(&stage)?;
         let to = c_path(&inside).stage(&stage)?;
         if self.watch {
@@ -179,7 +244,7 @@ impl Show<'_> {
             let options = format!(
                 "lowerdir={}:{}",
                 escaped(outside),
-                escaped(&self.root.join("mnt"))
+                escaped(&self.root.join("sys"))
             );
             let options = CString::new(options).unwrap_or_default();
             mount::mount(c"root", &to, Some(c"overlay"), mount::PLAIN, Some(&options))

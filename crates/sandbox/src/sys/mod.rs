@@ -1,5 +1,7 @@
 //! Thin safe wrappers over the kernel interfaces this crate needs. All unsafe code of the project is in here.
 
+pub(crate) mod attribute;
+pub(crate) mod btrfs;
 pub(crate) mod creds;
 pub(crate) mod file;
 pub(crate) mod landlock;

@@ -304,3 +304,11 @@ pub(crate) fn enter_namespace_of_init() -> io::Result<()> {
 pub(crate) fn wait_for(pid: i32) -> io::Result<Waited> {
     wait(pid, true)
 }
+
+/// The process behind a pidfd, as this process's pid namespace numbers it; `None` when it is gone.
+pub(crate) fn process_of(pidfd: BorrowedFd<'_>) -> Option<u32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    number.trim().parse().ok()
+}

@@ -62,6 +62,12 @@ const GENERATED: &[(&str, &str)] = &[
 const MAX_FILE: u64 = 4 << 20;
 const MAX_TOTAL: u64 = 32 << 20;
 
+/// The content of a file made here.
+pub(super) fn generated(name: &str) -> &'static str {
+    let found = GENERATED.iter().find(|(generated, _)| *generated == name);
+    found.map_or("", |(_, content)| content)
+}
+
 /// Fills the folder that becomes `/etc`.
 pub(super) fn fill(to: &Path) -> io::Result<()> {
     let mut room = MAX_TOTAL;

@@ -1,0 +1,226 @@
+//! How much environments may add on disk, and who keeps them to it.
+//!
+//! Where the file system can, it does: writing beyond the quota fails inside. That is btrfs with
+//! quotas enabled, for bytes and as root. Everywhere else, and for files, the client looks at what
+//! was written several times a second while a step runs (`client/watch.rs`) and kills a step that
+//! goes beyond: what it writes between two looks is on the disk by then.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::ops::{AddAssign, Sub};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{backend, files};
+use crate::layer::tree;
+use crate::sys::{attribute, btrfs};
+
+/// Bytes of a block as `stat` counts them.
+const BLOCK: u64 = 512;
+
+/// Who keeps environments to `disk_bytes` and `disk_inodes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaKind {
+    /// Whether the file system itself refuses bytes beyond the quota; else, and for files always,
+    /// it is noticed soon after, and the step is killed.
+    pub hard: bool,
+    /// What keeps it, in words.
+    pub by: String,
+    /// What would make it hard, where it is not.
+    pub cure: Option<String>,
+}
+
+/// What trees take on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Bytes in blocks; holes take none.
+    pub bytes: u64,
+    /// Files and folders.
+    pub inodes: u64,
+}
+
+impl AddAssign for DiskUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.inodes = self.inodes.saturating_add(other.inodes);
+    }
+}
+
+impl Sub for DiskUsage {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            inodes: self.inodes.saturating_sub(other.inodes),
+        }
+    }
+}
+
+impl DiskUsage {
+    /// Whether either is more than a bound.
+    pub(crate) fn exceeds(self, bytes: Option<u64>, inodes: Option<u64>) -> bool {
+        bytes.is_some_and(|most| self.bytes > most) || inodes.is_some_and(|most| self.inodes > most)
+    }
+}
+
+/// Finds out by trying who would keep environments to their quota whose layers lie in a folder.
+#[must_use]
+pub fn quota_kind(folder: &Path) -> QuotaKind {
+    let on_btrfs = attribute::file_system(folder).is_ok_and(|found| found.magic == btrfs::MAGIC);
+    if !on_btrfs {
+        return QuotaKind {
+            hard: false,
+            by: "what was written is looked at while steps run".to_owned(),
+            cure: Some(
+                "keep the state directory on btrfs with quotas enabled, and run as root".to_owned(),
+            ),
+        };
+    }
+    match tried(folder) {
+        Ok(()) => QuotaKind {
+            hard: true,
+            by: "btrfs qgroups, for bytes".to_owned(),
+            cure: None,
+        },
+        Err(error) => QuotaKind {
+            hard: false,
+            by: format!(
+                "what was written is looked at while steps run (btrfs refuses a quota: {error})"
+            ),
+            cure: Some(format!(
+                "as root: btrfs quota enable {}; and run as root",
+                folder.display()
+            )),
+        },
+    }
+}
+
+fn tried(folder: &Path) -> io::Result<()> {
+    let trial = folder.join(files::new_id()?);
+    btrfs::create(&trial)?;
+    let outcome = btrfs::limit(&trial, 1 << 20);
+    backend::remove(&trial)?;
+    outcome
+}
+
+/// Measures trees that may be changing. Stops counting when there is more than `most`: it is over
+/// then, whatever else is there.
+pub(crate) fn measure(
+    trees: &[PathBuf],
+    most: &dyn Fn(DiskUsage) -> bool,
+) -> Result<DiskUsage, Unmeasurable> {
+    let mut measuring = Measuring {
+        usage: DiskUsage::default(),
+        seen: HashSet::new(),
+        most,
+    };
+    for tree in trees {
+        measuring.folder(tree, tree::MAX_DEPTH)?;
+    }
+    Ok(measuring.usage)
+}
+
+struct Measuring<'a> {
+    usage: DiskUsage,
+    /// Files with several names, whose blocks count once.
+    seen: HashSet<(u64, u64)>,
+    most: &'a dyn Fn(DiskUsage) -> bool,
+}
+
+impl Measuring<'_> {
+    fn folder(&mut self, folder: &Path, depth: usize) -> Result<(), Unmeasurable> {
+        let depth = depth.checked_sub(1).ok_or(Unmeasurable)?;
+        // An ordinary user's environment may have closed it.
+        let listed =
+            tree::Opened::folder(folder).and_then(|opened| Ok((opened, fs::read_dir(folder)?)));
+        let (_opened, entries) = match listed {
+            Ok(listed) => listed,
+            Err(error) => return passed(&error),
+        };
+        for entry in entries {
+            let found = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)));
+            let (path, meta) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    passed(&error)?;
+                    continue;
+                }
+            };
+            let again = meta.nlink() > 1 && !meta.is_dir();
+            if again && !self.seen.insert((meta.dev(), meta.ino())) {
+                continue;
+            }
+            self.usage += DiskUsage {
+                bytes: meta.blocks().saturating_mul(BLOCK),
+                inodes: 1,
+            };
+            if (self.most)(self.usage) {
+                return Ok(());
+            }
+            if meta.is_dir() {
+                self.folder(&path, depth)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tree hides something from whoever measures it: it is deeper than any tool makes.
+#[derive(Debug)]
+pub(crate) struct Unmeasurable;
+
+/// What is gone meanwhile is no error.
+fn passed(error: &io::Error) -> Result<(), Unmeasurable> {
+    match error.raw_os_error() {
+        Some(libc::ENAMETOOLONG) => Err(Unmeasurable),
+        _ => Ok(()),
+    }
+}
+
+/// Blocks of files without a name that processes below `ancestor` hold open, scratch space in
+/// memory left out: they are on the disk and in no tree.
+pub(crate) fn nameless(ancestor: u32) -> u64 {
+    let mut seen = HashSet::new();
+    let mut bytes = 0_u64;
+    for process in descendants(ancestor) {
+        let folder = PathBuf::from(format!("/proc/{process}/fd"));
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(meta) = fs::metadata(entry.path()) else {
+                continue;
+            };
+            if !meta.is_file() || meta.nlink() > 0 || !seen.insert((meta.dev(), meta.ino())) {
+                continue;
+            }
+            let in_memory = attribute::file_system(&entry.path())
+                .is_ok_and(|found| found.magic == libc::TMPFS_MAGIC);
+            if !in_memory {
+                bytes = bytes.saturating_add(meta.blocks().saturating_mul(BLOCK));
+            }
+        }
+    }
+    bytes
+}
+
+/// Processes that descend from one.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let parent = |process: u32| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        line.trim().parse::<u32>().ok()
+    };
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all: Vec<(u32, u32)> = numbers
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|process| Some((process, parent(process)?)))
+        .collect();
+    let mut found = vec![ancestor];
+    let mut next = 0;
+    while let Some(process) = found.get(next).copied() {
+        next += 1;
+        let children = all.iter().filter(|(_, parent)| *parent == process);
+        found.extend(children.map(|(child, _)| *child));
+    }
+    found.split_off(1)
+}
