@@ -6,6 +6,8 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+pub(crate) mod stage;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -265,4 +267,87 @@ pub(crate) fn copy_program(from: &str, to: &Path) {
             .unwrap()
             .success()
     );
+}
+
+/// A file system of its own in a file, mounted; gone with this value.
+pub(crate) struct LoopMount(PathBuf);
+
+impl LoopMount {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for LoopMount {
+    fn drop(&mut self) {
+        // Lazily: an environment that dies at this moment may still be using it.
+        let _ = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+/// Makes and mounts a file system of this kind; why not, where that cannot be.
+pub(crate) fn loop_file_system(at: &Path, kind: &str) -> Result<LoopMount, String> {
+    if !is_root() {
+        return Err(format!("mounting {kind} needs root"));
+    }
+    let image = at.with_extension("img");
+    File::create(&image).unwrap().set_len(512 << 20).unwrap();
+    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+        let output = std::process::Command::new(program).args(arguments).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let make = format!("mkfs.{kind}");
+    run(&make, &["-q".as_ref(), image.as_os_str()])
+        .map_err(|error| format!("{make} does not work: {error}"))?;
+    std::fs::create_dir(at).unwrap();
+    run(
+        "mount",
+        &[
+            "-o".as_ref(),
+            "loop".as_ref(),
+            image.as_os_str(),
+            at.as_os_str(),
+        ],
+    )
+    .map_err(|error| format!("{kind} cannot be mounted: {error}"))?;
+    Ok(LoopMount(at.to_owned()))
+}
+
+/// Runs the other tests of this test program as an ordinary user; those that this user must skip pass.
+pub(crate) fn as_ordinary_user(variables: &[(&str, &str)]) {
+    if std::env::var_os(PROGRAM).is_some() {
+        return;
+    }
+    if !is_root() {
+        return skip("the suite runs as an ordinary user already");
+    }
+    let place = tempfile::tempdir().unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    let (supervisor, tests) = (
+        place.path().join("sandbox-supervisor"),
+        place.path().join("tests"),
+    );
+    copy_program(env!("CARGO_BIN_EXE_sandbox-supervisor"), &supervisor);
+    copy_program(std::env::current_exe().unwrap().to_str().unwrap(), &tests);
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(&tests)
+        .env(PROGRAM, &supervisor)
+        .env("TMPDIR", place.path())
+        .env_remove("NIGHTCREW_REQUIRE_ALL")
+        .envs(variables.iter().copied())
+        .current_dir("/")
+        .output();
+    match output {
+        Err(error) => skip(&format!("setpriv cannot be run: {error}")),
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+    }
 }
