@@ -38,13 +38,27 @@ const NEEDS: &[Need] = &[
         package: "busybox-static",
         why: "a shell that an image of the tests can hold",
     },
+    Need {
+        there: || has_tool("mkfs.btrfs"),
+        package: "btrfs-progs",
+        why: "snapshots and quotas are tested on btrfs",
+    },
+    Need {
+        there: || has_tool("mkfs.xfs"),
+        package: "xfsprogs",
+        why: "snapshots are tested on xfs",
+    },
 ];
 
 /// Installs what is missing when this is root on a Debian-like system; lines about what stays missing.
 pub(super) fn provide() -> Result<Vec<String>> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.there)()).collect();
     if missing.is_empty() {
-        say("Nothing needs to be installed: git, PostgreSQL and Chromium are here.");
+        let packages: Vec<&str> = NEEDS.iter().map(|need| need.package).collect();
+        say(format!(
+            "Nothing needs to be installed, these are here: {}.",
+            packages.join(", ")
+        ));
         return Ok(Vec::new());
     }
     if nix::unistd::geteuid().is_root() && on_path("apt-get") {
@@ -98,6 +112,12 @@ fn install(missing: &[&Need]) -> Result<()> {
         say(format!("apt-get could not install {}", packages.join(" ")));
     }
     Ok(())
+}
+
+/// Tools of the administrator are not on everybody's path.
+fn has_tool(name: &str) -> bool {
+    let folders = ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(name));
+    on_path(name) || folders.iter().any(|path| path.is_file())
 }
 
 #[cfg(test)]
