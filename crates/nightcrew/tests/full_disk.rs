@@ -22,7 +22,7 @@ impl Small {
             .arg(&at)
             .output();
         done.is_ok_and(|output| output.status.success())
-            .then_some(Self(at))
+            .then(|| Self(at))
     }
 }
 

@@ -264,6 +264,10 @@ async fn steer(global: &Global, campaign: &str, verb: &str) -> Result<u8, Failur
             .client
             .post(&format!("/campaigns/{}/{verb}", escape(&id)), &json!({}))
             .await?;
+        if verb == "close" && !session.is_remote() {
+            // This control plane ends with the command: nothing would go on clearing away.
+            watch::cleared(&session.client, &id).await?;
+        }
         if print::is_json() {
             print::json(&answer);
         } else {

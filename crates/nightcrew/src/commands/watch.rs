@@ -1,7 +1,7 @@
 //! Staying until every task of a campaign is settled, with a progress bar on a terminal.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::print;
 
 /// Time between two looks.
 const PACE: Duration = Duration::from_millis(200);
+/// Longest wait for what follows the closing of a campaign.
+const CLEARED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Waits until a run is planned; its campaign's id, or `None` when it found nothing to do.
 pub(super) async fn planned(client: &Client, run: &str) -> Result<Option<String>, Failure> {
@@ -61,6 +63,43 @@ pub(super) async fn settled(client: &Client, campaign: &str) -> Result<Value, Fa
                 explain(&answer, total - settled);
             }
             return Ok(answer);
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// States that nothing leads out of.
+const FINAL: &[&str] = &[
+    "merged",
+    "no_change",
+    "unverified",
+    "failed",
+    "rejected",
+    "superseded",
+    "cancelled",
+];
+
+/// Waits until the tasks of a closed campaign have ended and nothing is left to be done about
+/// them, such as to delete a branch.
+pub(super) async fn cleared(client: &Client, campaign: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + CLEARED_WITHIN;
+    loop {
+        let answer: Value = client
+            .get(&format!("/campaigns/{}", escape(campaign)))
+            .await?;
+        let counts = answer.get("counts").and_then(Value::as_object);
+        let open = counts.into_iter().flatten().any(|(status, count)| {
+            !FINAL.contains(&status.as_str()) && count.as_u64().unwrap_or(0) > 0
+        });
+        if !open {
+            let status: Value = client.get("/status").await?;
+            if number(&status, "pending_effects") == 0 {
+                return Ok(());
+            }
+        }
+        if Instant::now() > deadline {
+            print::warning("not everything is cleared away yet: `nightcrew up` goes on with it");
+            return Ok(());
         }
         tokio::time::sleep(PACE).await;
     }
