@@ -26,6 +26,7 @@ pub mod supervisor;
     reason = "the kernel's interface; every other module uses safe wrappers"
 )]
 mod sys;
+pub mod vm;
 mod wire;
 
 pub use cgroup::Usage;

@@ -1,7 +1,7 @@
 //! The caller's side: starting a supervisor, asking for environments, running steps in them.
 
 mod environment;
-mod request;
+pub(crate) mod request;
 mod requirement;
 mod running;
 mod terminal;

@@ -53,7 +53,7 @@ pub(super) fn of(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
 }
 
 /// Refuses what cannot work before anything is made.
-pub(super) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
+pub(crate) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
     let invalid = |field, reason: &str| {
         Err(SandboxError::InvalidSpec {
             field,

@@ -121,7 +121,26 @@ pub(super) fn build(number: usize, recipe: &RootRecipe, watch: bool) -> Result<T
     })
 }
 
-fn devices(root: &Path) -> Result<(), Failure> {
+/// Shows in `root` what environments see of the host: `/etc` by its allow-list, `/usr` and what links
+/// into it, and further folders.
+pub(crate) fn furnish(root: &Path, extra: &[PathBuf]) -> Result<(), Failure> {
+    let etc = root.join("etc");
+    fs::create_dir_all(&etc).stage("make /etc")?;
+    etc::fill(&etc).stage("fill /etc")?;
+    let mut show = Show {
+        root,
+        watch: false,
+        watched: Vec::new(),
+    };
+    show.folder(Path::new("/usr"))?;
+    for name in LINKED {
+        show.link_or_folder(name)?;
+    }
+    extra.iter().try_for_each(|folder| show.folder(folder))
+}
+
+/// Binds the device files of an environment, and links the standard ones.
+pub(crate) fn devices(root: &Path) -> Result<(), Failure> {
     let folder = root.join("dev");
     for name in DEVICES {
         let inside = folder.join(name);

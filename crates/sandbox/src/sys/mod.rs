@@ -3,6 +3,7 @@
 pub(crate) mod creds;
 pub(crate) mod file;
 pub(crate) mod landlock;
+pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod net;

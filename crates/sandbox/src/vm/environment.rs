@@ -1,0 +1,428 @@
+//! A machine with a guest that serves, and environments in it.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::driver::{MachineSpec, Shares, Started, VmDriver};
+use super::error::VmError;
+use super::frame::{self, Frame, Kind, Setup, Sharing, Wanted};
+use super::link::{self, Link, Route};
+use super::running::{self, VmRunning};
+use crate::client::request;
+use crate::error::SandboxError;
+use crate::identity;
+use crate::layer;
+use crate::message::{Exec, OVERLAY_STAGE, Order, Reply};
+use crate::report::{IsolationLevel, IsolationReport, ProbeResult};
+use crate::spec::{EnvironmentSpec, ExecSpec, Workspace};
+use crate::wire::Writer;
+
+/// How long the guest may take for what a host does in milliseconds, without KVM and when busy.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// A machine and the environment it is for.
+#[derive(Clone, Debug)]
+pub struct VmSpec {
+    /// The environment, as without a machine. Its paths are the host's.
+    pub environment: EnvironmentSpec,
+    /// Memory of the guest, in MiB.
+    pub memory_mib: u64,
+    /// Processors of the guest.
+    pub cpus: u32,
+    /// Load exec control by BPF-LSM in the guest; needs the feature `bpf-lsm`.
+    pub exec_control: bool,
+}
+
+impl VmSpec {
+    /// A machine of 1 GiB and one processor for this environment.
+    #[must_use]
+    pub fn new(environment: EnvironmentSpec) -> Self {
+        Self {
+            environment,
+            memory_mib: 1024,
+            cpus: 1,
+            exec_control: false,
+        }
+    }
+}
+
+/// A running machine. When it and everything made from it are dropped, it ends, and nothing is left.
+#[derive(Debug)]
+pub struct Vm {
+    link: Arc<Link>,
+    spec: VmSpec,
+    kernel: String,
+    layers: Vec<String>,
+    weaker: Vec<String>,
+}
+
+impl Vm {
+    /// Starts a machine and returns when its guest serves: about 15 seconds without KVM.
+    ///
+    /// # Errors
+    /// [`VmError`]; no process and no file is left then.
+    pub fn start(driver: &dyn VmDriver, spec: &VmSpec) -> Result<Self, VmError> {
+        request::check(&spec.environment)?;
+        let workspace = &spec.environment.workspace;
+        let folders = layer::prepare(&workspace.layer)?;
+        if let Some(outputs) = &spec.environment.outputs {
+            layer::give(outputs).map_err(|source| VmError::File {
+                action: "give the environment",
+                path: outputs.clone(),
+                source,
+            })?;
+        }
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let optional = |path: &Option<std::path::PathBuf>| path.as_deref().map(absolute);
+        let copied = layer::is_copy(&workspace.layer);
+        let mut wanted = MachineSpec {
+            memory_mib: spec.memory_mib,
+            cpus: spec.cpus,
+            shares: Some(Shares {
+                base: optional(&workspace.base).filter(|_| !copied),
+                upper: absolute(&folders.upper),
+                work: absolute(&folders.work),
+                inputs: optional(&spec.environment.inputs),
+                outputs: optional(&spec.environment.outputs),
+                program: optional(&spec.environment.program),
+                extra: spec.environment.root.extra.clone(),
+            }),
+        };
+        let started = match driver.start(&wanted) {
+            Err(VmError::Start { stage, .. }) if stage == OVERLAY_STAGE => {
+                if let (Some(base), Some(shares)) = (&workspace.base, &mut wanted.shares) {
+                    layer::copy_into(&workspace.layer, &folders.upper, base)?;
+                    shares.base = None;
+                }
+                driver.start(&wanted)?
+            }
+            outcome => outcome?,
+        };
+        Self::meet(driver, spec, started, &wanted)
+    }
+
+    /// Greets the guest of a started machine and has it set up.
+    fn meet(
+        driver: &dyn VmDriver,
+        spec: &VmSpec,
+        started: Started,
+        wanted: &MachineSpec,
+    ) -> Result<Self, VmError> {
+        let Started {
+            machine,
+            sharing,
+            accelerated,
+            patience,
+        } = started;
+        let kernel = link::greet(&machine, patience)?;
+        let setup = Setup {
+            sharing,
+            single_user: !identity::current().foreign,
+            exec_control: spec.exec_control,
+        };
+        if frame::write(&mut &machine.channel, Kind::Setup, 0, &setup.encode()).is_err() {
+            return Err(machine.closed());
+        }
+        link::expect(&machine, "set itself up", ANSWER, Kind::Serving)?;
+        let accelerator = if accelerated { "kvm" } else { "emulated" };
+        let mut layers = vec![
+            "virtual-machine".to_owned(),
+            format!("{}-{accelerator}", driver.name()),
+            sharing.name().to_owned(),
+        ];
+        let overlay = wanted
+            .shares
+            .as_ref()
+            .is_some_and(|shares| shares.base.is_some());
+        layers.extend(overlay.then(|| "overlay".to_owned()));
+        let mut weaker = Vec::new();
+        if !accelerated {
+            weaker.push("without KVM the guest's processor is emulated by QEMU, whose makers promise isolation only with KVM; QEMU itself is confined".to_owned());
+        }
+        if setup.single_user {
+            weaker.push("without root on the host, the user of the environment owns the guest's system files too (all are mounted read-only)".to_owned());
+        }
+        if sharing == Sharing::NineP {
+            weaker.push(
+                "folders are shared by QEMU itself (9p), not by a process apart from it".to_owned(),
+            );
+        }
+        if spec.environment.workspace.base.is_some() && !overlay {
+            weaker.push(
+                "overlay file systems are refused here: the workspace is a full copy of its base"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            link: Link::new(machine)?,
+            spec: spec.clone(),
+            kernel,
+            layers,
+            weaker,
+        })
+    }
+
+    /// The release of the guest's kernel.
+    #[must_use]
+    pub fn kernel(&self) -> &str {
+        &self.kernel
+    }
+
+    /// The process on the host that keeps the machine.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.link.machine.process_id()
+    }
+
+    /// What was printed on the guest's console last.
+    #[must_use]
+    pub fn console(&self) -> String {
+        self.link.machine.console()
+    }
+
+    /// Makes the environment the machine is for, and returns when its self-test has passed.
+    /// `exec_mode` puts it under exec control, with a number of `lsm::Mode`.
+    ///
+    /// # Errors
+    /// [`VmError::Guest`] for what the guest refused, [`SandboxError::SelfTest`] within
+    /// [`VmError::Environment`] when isolation did not hold.
+    pub fn environment(&self, exec_mode: Option<u8>) -> Result<VmEnvironment, VmError> {
+        self.create(true, self.spec.environment.clone(), exec_mode)
+    }
+
+    /// Makes a further environment, whose workspace is empty, in the guest's memory, and gone with
+    /// it.
+    ///
+    /// # Errors
+    /// As [`environment`](Self::environment).
+    pub fn scratch(&self, id: &str, exec_mode: Option<u8>) -> Result<VmEnvironment, VmError> {
+        let workspace = Workspace {
+            base: None,
+            layer: self.spec.environment.workspace.layer.clone(),
+        };
+        let mut spec = EnvironmentSpec::new(id, workspace);
+        spec.limits = self.spec.environment.limits.clone();
+        request::check(&spec)?;
+        self.create(false, spec, exec_mode)
+    }
+
+    fn create(
+        &self,
+        shared: bool,
+        spec: EnvironmentSpec,
+        exec_mode: Option<u8>,
+    ) -> Result<VmEnvironment, VmError> {
+        let number = self.link.number();
+        let id = spec.id.clone();
+        let wanted = Wanted {
+            shared,
+            exec_mode,
+            spec,
+        };
+        let answer = self.ask(
+            Kind::Create,
+            number,
+            &wanted.encode(),
+            "make an environment",
+        )?;
+        let Ok(Reply::Ready {
+            layers,
+            self_test,
+            weaker,
+        }) = Reply::decode(&answer.body)
+        else {
+            return Err(VmError::Nonsense);
+        };
+        let environment = VmEnvironment {
+            link: Arc::clone(&self.link),
+            number,
+            report: IsolationReport {
+                level: IsolationLevel::L3,
+                layers: self.layers.iter().cloned().chain(layers).collect(),
+                self_test,
+                weaker: self.weaker.iter().cloned().chain(weaker).collect(),
+            },
+            id,
+        };
+        let failed = environment
+            .report
+            .self_test
+            .iter()
+            .find(|probe| !probe.passed);
+        if let Some(probe) = failed {
+            return Err(VmError::Environment(SandboxError::SelfTest {
+                id: environment.id.clone(),
+                probe: probe.name.clone(),
+                detail: probe.detail.clone(),
+            }));
+        }
+        Ok(environment)
+    }
+
+    fn ask(
+        &self,
+        kind: Kind,
+        number: u64,
+        body: &[u8],
+        what: &'static str,
+    ) -> Result<Frame, VmError> {
+        self.link.ask(kind, number, body, what, ANSWER)
+    }
+
+    /// Sets a verdict of exec control in the guest, for every environment under it: an encoded rule
+    /// of `lsm`.
+    ///
+    /// # Errors
+    /// [`VmError::Guest`] where exec control is not loaded.
+    pub fn rule(&self, rule: &[u8]) -> Result<(), VmError> {
+        let number = self.link.number();
+        self.ask(Kind::Verdict, number, rule, "take a verdict")
+            .map(drop)
+    }
+
+    /// Attacks exec control in the guest in every way known, and returns how each went.
+    ///
+    /// # Errors
+    /// [`VmError::Guest`] where exec control is not loaded.
+    pub fn attack_exec_control(&self) -> Result<Vec<ProbeResult>, VmError> {
+        let number = self.link.number();
+        let answer = self.ask(Kind::Attack, number, &[], "be attacked")?;
+        frame::probed(&answer.body).map_err(|_| VmError::Nonsense)
+    }
+
+    /// Denials since the last call, as `lsm` encodes them; of the oldest, some may be lost under a
+    /// flood.
+    #[must_use]
+    pub fn denials(&self) -> Vec<Vec<u8>> {
+        self.link.take_denials()
+    }
+
+    /// Ends the machine with everything in it. When this returns, no process of it is left.
+    pub fn end(&self) {
+        self.link.machine.end();
+    }
+}
+
+/// An environment in a guest. Dropping it destroys it.
+#[derive(Debug)]
+pub struct VmEnvironment {
+    link: Arc<Link>,
+    number: u64,
+    id: String,
+    report: IsolationReport,
+}
+
+impl VmEnvironment {
+    /// The name it was given.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is enforced, with the proof from inside.
+    #[must_use]
+    pub fn report(&self) -> &IsolationReport {
+        &self.report
+    }
+
+    /// Starts a step; as [`Environment::exec`](crate::Environment::exec).
+    ///
+    /// # Errors
+    /// [`SandboxError::InvalidSpec`] within [`VmError::Environment`]; [`VmError`] when the machine
+    /// is gone. A second step beside one that runs ends at once, as if its environment were gone.
+    pub fn exec(&self, spec: ExecSpec) -> Result<VmRunning, VmError> {
+        let ExecSpec {
+            argv,
+            env,
+            cwd,
+            stdin,
+            stdout,
+            stderr,
+            timeout,
+        } = spec;
+        let exec = Exec {
+            step: 0,
+            argv: argv
+                .into_iter()
+                .map(|word| text("argv", word))
+                .collect::<Result<_, _>>()?,
+            env: env
+                .into_iter()
+                .map(|(name, value)| text("env", format!("{name}={value}")))
+                .collect::<Result<_, _>>()?,
+            cwd: cwd.map(|cwd| text("cwd", cwd)).transpose()?,
+            stdin: stdin.is_some(),
+            timeout,
+        };
+        if exec.argv.first().is_none_or(|program| program.is_empty()) {
+            return Err(invalid("argv", "a program is needed"));
+        }
+        self.run(exec, [stdout, stderr], stdin)
+    }
+
+    fn run(
+        &self,
+        exec: Exec,
+        outputs: [OwnedFd; 2],
+        stdin: Option<OwnedFd>,
+    ) -> Result<VmRunning, VmError> {
+        let number = self.link.number();
+        let running = running::prepare(&self.link, number, outputs, exec.timeout);
+        self.link.route(number, Route::Step(running.progress()));
+        let mut body = Writer::default();
+        body.number(self.number).bytes(&Order::Exec(exec).encode());
+        if self.link.send(Kind::Exec, number, &body.finish()).is_err() {
+            let error = self.link.machine.closed();
+            running.progress().gone();
+            self.link.forget(number);
+            return Err(error);
+        }
+        if let Some(stdin) = stdin {
+            running.feed(stdin);
+        }
+        Ok(running)
+    }
+
+    /// Kills everything in the environment and returns when nothing of it is left. The layer stays.
+    ///
+    /// # Errors
+    /// [`VmError`] when the guest does not answer; the machine is ended then.
+    pub fn destroy(self) -> Result<(), VmError> {
+        self.end()
+    }
+
+    fn end(&self) -> Result<(), VmError> {
+        if self.link.is_gone() {
+            return Ok(());
+        }
+        self.link
+            .ask(
+                Kind::Destroy,
+                self.number,
+                &[],
+                "destroy an environment",
+                ANSWER,
+            )
+            .map(drop)
+    }
+}
+
+impl Drop for VmEnvironment {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+fn invalid(field: &'static str, reason: &str) -> VmError {
+    VmError::Environment(SandboxError::InvalidSpec {
+        field,
+        reason: reason.to_owned(),
+    })
+}
+
+fn text(field: &'static str, value: String) -> Result<CString, VmError> {
+    CString::new(value).map_err(|_| invalid(field, "it contains a NUL"))
+}
