@@ -16,6 +16,7 @@ mod exec_policy;
 mod identity;
 mod init;
 mod layer;
+pub mod lsm;
 mod message;
 mod preflight;
 mod report;

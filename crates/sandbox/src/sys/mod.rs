@@ -12,6 +12,8 @@ pub(crate) mod pty;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+#[cfg(feature = "bpf-lsm")]
+pub(crate) mod trial;
 pub(crate) mod watch;
 
 use std::ffi::CString;

@@ -33,8 +33,9 @@ pub(super) fn build(program: &Path, kernel: &Kernel) -> Result<Vec<u8>, VmError>
         Path::new(INIT),
         &elf::loaded_part(&executable).map_err(failed)?,
     );
-    for (path, content) in elf::dependencies(&executable).map_err(failed)? {
-        archive.file(&path, &content);
+    for file in elf::dependencies(&executable).map_err(failed)? {
+        let content = fs::read(&file.source).and_then(|content| elf::loaded_part(&content));
+        archive.file(&file.inside, &content.map_err(failed)?);
     }
     // Where linkers of other distributions look.
     archive.link(Path::new("/usr/lib64"), Path::new("lib"));

@@ -31,6 +31,9 @@ mod probe;
 mod qemu;
 mod running;
 
+#[cfg(feature = "bpf-lsm")]
+pub(crate) use elf::{dependencies, interpreter};
+
 pub use driver::{MachineSpec, Qemu, Shares, Started, VmDriver};
 pub use environment::{Vm, VmEnvironment, VmSpec};
 pub use error::VmError;
