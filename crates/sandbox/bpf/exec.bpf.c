@@ -47,10 +47,10 @@ struct vm_area_struct {
 
 // The numbers below are also in src/lsm/mod.rs.
 enum mode { OBSERVE = 1, DENY_LIST = 2, ALLOW_LIST = 3, STRICT = 4 };
-enum verdict { DENY = 1, ALLOW = 2 };
+enum verdict { DENY = 1, ALLOW = 2, REPORT = 3 };
 enum hook { HOOK_EXEC = 1, HOOK_MMAP = 2, HOOK_MPROTECT = 3, HOOK_OPEN = 4 };
 enum reason {
-	LISTED = 1,      // its digest is on the deny-list
+	LISTED = 1,      // its digest is to be denied, or reported
 	UNKNOWN = 2,     // its digest is on no list
 	UNREADABLE = 3,  // no digest could be taken
 	MADE_EXECUTABLE = 4, // a mapping of a file becomes executable after it was checked
@@ -69,10 +69,22 @@ struct denial {
 	__u8 name[16];
 };
 
+// What one policy says of one content.
+struct subject {
+	__u32 policy;
+	__u8 digest[DIGEST];
+};
+
+// The policy of a cgroup and how strictly it is applied.
+struct rule {
+	__u32 policy;
+	__u32 mode;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u8[DIGEST]);
+	__uint(max_entries, 131072);
+	__type(key, struct subject);
 	__type(value, __u8);
 } verdicts SEC(".maps");
 
@@ -80,8 +92,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, __u64);
-	__type(value, __u8);
-} modes SEC(".maps");
+	__type(value, struct rule);
+} rules SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -106,68 +118,81 @@ struct {
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-// The mode of the nearest enrolled cgroup of this process; 0 when there is none.
-static __always_inline __u8 mode_of_current(__u64 *cgroup)
+// A process under judgement.
+struct subjects {
+	__u64 cgroup;
+	__u32 policy;
+	__u32 mode;
+};
+
+// Finds the nearest enrolled cgroup of this process; false when there is none.
+static __always_inline _Bool judged(struct subjects *who)
 {
-	*cgroup = bpf_get_current_cgroup_id();
-	__u8 *mode = bpf_map_lookup_elem(&modes, cgroup);
-	if (mode)
-		return *mode;
-	for (int level = MAX_LEVELS; level > 0; level--) {
+	who->cgroup = bpf_get_current_cgroup_id();
+	struct rule *rule = bpf_map_lookup_elem(&rules, &who->cgroup);
+	for (int level = MAX_LEVELS; !rule && level > 0; level--) {
 		__u64 above = bpf_get_current_ancestor_cgroup_id(level);
 		if (!above)
 			continue;
-		mode = bpf_map_lookup_elem(&modes, &above);
-		if (mode) {
-			*cgroup = above;
-			return *mode;
-		}
+		rule = bpf_map_lookup_elem(&rules, &above);
+		if (rule)
+			who->cgroup = above;
 	}
-	return 0;
+	if (!rule)
+		return 0;
+	who->policy = rule->policy;
+	who->mode = rule->mode;
+	return 1;
 }
 
-// Reports, and returns what the hook returns.
-static __always_inline int deny(__u8 mode, __u64 cgroup, __u8 hook, __u8 reason, const __u8 *digest)
+static __always_inline void report(const struct subjects *who, __u8 hook, __u8 reason, _Bool refused,
+				   const __u8 *digest)
 {
-	__u8 refused = mode != OBSERVE;
 	struct denial *denial = bpf_ringbuf_reserve(&denials, sizeof(*denial), 0);
-	if (denial) {
-		if (digest)
-			__builtin_memcpy(denial->digest, digest, DIGEST);
-		else
-			__builtin_memset(denial->digest, 0, DIGEST);
-		denial->cgroup = cgroup;
-		denial->process = bpf_get_current_pid_tgid() >> 32;
-		denial->hook = hook;
-		denial->reason = reason;
-		denial->mode = mode;
-		denial->refused = refused;
-		bpf_get_current_comm(denial->name, sizeof(denial->name));
-		bpf_ringbuf_submit(denial, 0);
-	} else {
+	if (!denial) {
 		__u32 zero = 0;
 		__u64 *count = bpf_map_lookup_elem(&lost, &zero);
 		if (count)
 			__sync_fetch_and_add(count, 1);
+		return;
 	}
+	if (digest)
+		__builtin_memcpy(denial->digest, digest, DIGEST);
+	else
+		__builtin_memset(denial->digest, 0, DIGEST);
+	denial->cgroup = who->cgroup;
+	denial->process = bpf_get_current_pid_tgid() >> 32;
+	denial->hook = hook;
+	denial->reason = reason;
+	denial->mode = who->mode;
+	denial->refused = refused;
+	bpf_get_current_comm(denial->name, sizeof(denial->name));
+	bpf_ringbuf_submit(denial, 0);
+}
+
+// Reports, and returns what the hook returns.
+static __always_inline int deny(const struct subjects *who, __u8 hook, __u8 reason, const __u8 *digest)
+{
+	_Bool refused = who->mode != OBSERVE;
+	report(who, hook, reason, refused, digest);
 	return refused ? -EPERM : 0;
 }
 
-static __always_inline int judge(__u8 mode, __u64 cgroup, __u8 hook, struct file *file)
+static __always_inline int judge(const struct subjects *who, __u8 hook, struct file *file)
 {
-	__u8 digest[DIGEST] = {};
-	long algorithm = bpf_ima_file_hash(file, digest, sizeof(digest));
+	struct subject subject = { .policy = who->policy };
+	long algorithm = bpf_ima_file_hash(file, subject.digest, sizeof(subject.digest));
 	if (algorithm != HASH_ALGO_SHA256)
-		return deny(mode, cgroup, hook, UNREADABLE, 0);
-	__u8 *verdict = bpf_map_lookup_elem(&verdicts, digest);
+		return deny(who, hook, UNREADABLE, 0);
+	__u8 *verdict = bpf_map_lookup_elem(&verdicts, &subject);
 	if (verdict && *verdict == DENY)
-		return deny(mode, cgroup, hook, LISTED, digest);
-	if (verdict && *verdict == ALLOW)
+		return deny(who, hook, LISTED, subject.digest);
+	if (verdict && *verdict == REPORT)
+		report(who, hook, LISTED, 0, subject.digest);
+	// Unknown content is what a deny-list lets pass. Observing reports it.
+	if (verdict || who->mode == DENY_LIST)
 		return 0;
-	// Unknown: what the deny-list lets pass. Observing reports it.
-	if (mode == DENY_LIST)
-		return 0;
-	return deny(mode, cgroup, hook, UNKNOWN, digest);
+	return deny(who, hook, UNKNOWN, subject.digest);
 }
 
 // Whether a file may change under its mapping. Here the file is marked before its writers are counted,
@@ -187,45 +212,42 @@ static __always_inline _Bool may_change(struct file *file)
 SEC("lsm.s/bprm_check_security")
 int BPF_PROG(check_program, struct linux_binprm *bprm)
 {
-	__u64 cgroup;
-	__u8 mode = mode_of_current(&cgroup);
-	if (!mode)
+	struct subjects who;
+	if (!judged(&who))
 		return 0;
-	return judge(mode, cgroup, HOOK_EXEC, bprm->file);
+	return judge(&who, HOOK_EXEC, bprm->file);
 }
 
 // Whatever is mapped to be executed: libraries, and programs given to the dynamic linker.
 SEC("lsm.s/mmap_file")
 int BPF_PROG(check_mapping, struct file *file, unsigned long wanted, unsigned long protection)
 {
-	__u64 cgroup;
+	struct subjects who;
 	if (!(protection & PROT_EXEC))
 		return 0;
-	__u8 mode = mode_of_current(&cgroup);
-	if (!mode)
+	if (!judged(&who))
 		return 0;
-	if (mode == STRICT && (!file || (protection & PROT_WRITE)))
-		return deny(mode, cgroup, HOOK_MMAP, WRITABLE, 0);
+	if (who.mode == STRICT && (!file || (protection & PROT_WRITE)))
+		return deny(&who, HOOK_MMAP, WRITABLE, 0);
 	if (!file)
 		return 0;
-	if ((mode == ALLOW_LIST || mode == STRICT) && may_change(file))
-		return deny(mode, cgroup, HOOK_MMAP, CHANGING, 0);
-	return judge(mode, cgroup, HOOK_MMAP, file);
+	if ((who.mode == ALLOW_LIST || who.mode == STRICT) && may_change(file))
+		return deny(&who, HOOK_MMAP, CHANGING, 0);
+	return judge(&who, HOOK_MMAP, file);
 }
 
 // A file that is mapped executable is to be opened for writing.
 SEC("lsm/file_open")
 int BPF_PROG(check_open, struct file *file)
 {
-	__u64 cgroup;
+	struct subjects who;
 	if (!(file->f_mode & FMODE_WRITE))
 		return 0;
-	__u8 mode = mode_of_current(&cgroup);
-	if (mode != ALLOW_LIST && mode != STRICT)
+	if (!judged(&who) || (who.mode != ALLOW_LIST && who.mode != STRICT))
 		return 0;
 	if (!bpf_inode_storage_get(&mapped, file->f_inode, 0, 0))
 		return 0;
-	return deny(mode, cgroup, HOOK_OPEN, CHANGING, 0);
+	return deny(&who, HOOK_OPEN, CHANGING, 0);
 }
 
 // A mapping that becomes executable. Here the kernel holds a lock under which nothing can be read, so
@@ -233,16 +255,15 @@ int BPF_PROG(check_open, struct file *file)
 SEC("lsm/file_mprotect")
 int BPF_PROG(check_protection, struct vm_area_struct *area, unsigned long wanted, unsigned long protection)
 {
-	__u64 cgroup;
+	struct subjects who;
 	if (!(protection & PROT_EXEC))
 		return 0;
-	__u8 mode = mode_of_current(&cgroup);
-	if (!mode)
+	if (!judged(&who))
 		return 0;
 	_Bool was = area->vm_flags & VM_EXEC;
-	if (mode == STRICT && ((protection & PROT_WRITE) || (!was && !area->vm_file)))
-		return deny(mode, cgroup, HOOK_MPROTECT, WRITABLE, 0);
+	if (who.mode == STRICT && ((protection & PROT_WRITE) || (!was && !area->vm_file)))
+		return deny(&who, HOOK_MPROTECT, WRITABLE, 0);
 	if (!was && area->vm_file)
-		return deny(mode, cgroup, HOOK_MPROTECT, MADE_EXECUTABLE, 0);
+		return deny(&who, HOOK_MPROTECT, MADE_EXECUTABLE, 0);
 	return 0;
 }

@@ -22,7 +22,7 @@ const OWN_FOLDERS: [&str; 9] = [
 ];
 
 /// What the supervisor is asked for.
-pub(super) fn of(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
+pub(crate) fn of(spec: &EnvironmentSpec, folders: &layer::Layer) -> Create {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let optional = |path: &Option<PathBuf>| path.as_deref().map(absolute);
     let base = optional(&spec.workspace.base);

@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Cgroup, Digest, FINDING, Lsm, LsmError, Mode, Verdict};
+use super::{Cgroup, FINDING, Lsm, LsmError};
+use crate::exec_policy::{Digest, ExecMode, RuleVerdict};
 use crate::preflight::Finding;
 use crate::report::ProbeResult;
 use crate::sys::trial::{self, Mapping};
@@ -15,6 +16,9 @@ use crate::sys::{file, spawn};
 
 /// A program of every system that does nothing and succeeds.
 const HARMLESS: &str = "/bin/true";
+
+/// Number of the trial's own policy; callers count theirs from below.
+const POLICY: u32 = u32::MAX;
 
 /// A place with a program nobody else has.
 struct Trial {
@@ -46,19 +50,19 @@ pub fn self_test(lsm: &mut Lsm) -> Result<Vec<ProbeResult>, LsmError> {
     let cgroup = Cgroup::create(&format!("nightcrew-trial-{}", std::process::id()))?;
     let trial = Trial::new(&cgroup)?;
     let digest = trial.digest()?;
-    lsm.enroll_cgroup(&cgroup, Mode::DenyList)?;
-    lsm.set_verdict(digest, Some(Verdict::Deny))?;
+    lsm.enroll_cgroup(&cgroup, ExecMode::DenyList, POLICY)?;
+    lsm.set_verdict(POLICY, &digest, Some(RuleVerdict::Deny))?;
     let mut probes = trial.deny_list();
-    lsm.enroll_cgroup(&cgroup, Mode::Observe)?;
+    lsm.enroll_cgroup(&cgroup, ExecMode::Observe, POLICY)?;
     probes.push(permitted("observed-only", trial.run(&trial.program())));
-    lsm.enroll_cgroup(&cgroup, Mode::AllowList)?;
+    lsm.enroll_cgroup(&cgroup, ExecMode::AllowList, POLICY)?;
     probes.push(refused(
         "unknown-in-allow-list",
         trial.run(Path::new(HARMLESS)),
     ));
     probes.extend(trial.strict(lsm, &cgroup)?);
-    lsm.enroll_cgroup(&cgroup, Mode::DenyList)?;
-    lsm.set_verdict(digest, None)?;
+    lsm.enroll_cgroup(&cgroup, ExecMode::DenyList, POLICY)?;
+    lsm.set_verdict(POLICY, &digest, None)?;
     probes.push(permitted("verdict-taken-back", trial.run(&trial.program())));
     lsm.dismiss_cgroup(&cgroup)?;
     Ok(probes)
@@ -181,7 +185,7 @@ impl Trial {
             .map(|path| digest_of(path))
             .collect::<Result<_, _>>()?;
         for digest in &digests {
-            lsm.set_verdict(*digest, Some(Verdict::Allow))?;
+            lsm.set_verdict(POLICY, digest, Some(RuleVerdict::Allow))?;
         }
         let copy = self.place.join("harmless");
         fs::write(&copy, &harmless).map_err(prepared(stage))?;
@@ -192,14 +196,14 @@ impl Trial {
         // Its bytes are allowed; that they can be changed afterwards is not.
         probes.push(refused("map-what-can-be-written", self.map_writable(&copy)));
         probes.push(refused("write-what-is-mapped", self.write_mapped(&copy)));
-        lsm.enroll_cgroup(cgroup, Mode::Strict)?;
+        lsm.enroll_cgroup(cgroup, ExecMode::Strict, POLICY)?;
         probes.push(permitted(
             "allowed-in-strict",
             self.run(Path::new(HARMLESS)),
         ));
         probes.push(refused("anonymous-in-strict", self.map(Mapping::Anonymous)));
-        for digest in digests {
-            lsm.set_verdict(digest, None)?;
+        for digest in &digests {
+            lsm.set_verdict(POLICY, digest, None)?;
         }
         Ok(probes)
     }

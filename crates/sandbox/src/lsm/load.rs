@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBufferBuilder};
 
-use super::{Cgroup, Denial, Digest, LsmError, Mode, Verdict};
+use super::{Cgroup, Denial, LsmError, mode_number, verdict_number};
+use crate::exec_policy::{Digest, ExecMode, RuleVerdict};
 
 /// The kernel's part, compiled from `bpf/exec.bpf.c` when this crate was.
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.bpf.o"));
@@ -89,35 +90,50 @@ impl Lsm {
         MapHandle::try_from(&map).map_err(refused(stage))
     }
 
-    /// Says what holds for a digest, in every enrolled cgroup, from now on; `None` takes it back.
+    /// Says what a policy decides of a content from now on; `None` takes it back. Policies are told
+    /// apart by a number of the caller's.
     ///
     /// # Errors
-    /// [`LsmError::Kernel`], as when the table is full (65,536 digests).
+    /// [`LsmError::Kernel`], as when the table is full (131,072 verdicts over all policies).
     pub fn set_verdict(
         &mut self,
-        digest: Digest,
-        verdict: Option<Verdict>,
+        policy: u32,
+        digest: &Digest,
+        verdict: Option<RuleVerdict>,
     ) -> Result<(), LsmError> {
         let map = self.map("verdicts")?;
         let stage = "set a verdict";
-        match verdict {
-            Some(verdict) => map
-                .update(&digest, &[verdict as u8], MapFlags::ANY)
-                .map_err(refused(stage)),
-            None => match map.delete(&digest) {
+        // `struct subject` of the kernel's part.
+        let mut key = policy.to_ne_bytes().to_vec();
+        key.extend_from_slice(digest);
+        match verdict_number(verdict) {
+            0 => match map.delete(&key) {
                 Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => Ok(()),
                 result => result.map_err(refused(stage)),
             },
+            number => map
+                .update(&key, &[number], MapFlags::ANY)
+                .map_err(refused(stage)),
         }
     }
 
-    /// Puts the processes of a cgroup, and those they start, under exec control.
+    /// Puts the processes of a cgroup, and those they start, under a policy.
     ///
     /// # Errors
     /// [`LsmError::Kernel`], as when the table is full (4,096 cgroups).
-    pub fn enroll_cgroup(&mut self, cgroup: &Cgroup, mode: Mode) -> Result<(), LsmError> {
-        self.map("modes")?
-            .update(&cgroup.id().to_ne_bytes(), &[mode as u8], MapFlags::ANY)
+    pub fn enroll_cgroup(
+        &mut self,
+        cgroup: &Cgroup,
+        mode: ExecMode,
+        policy: u32,
+    ) -> Result<(), LsmError> {
+        let Some(mode) = mode_number(mode) else {
+            return self.dismiss_cgroup(cgroup);
+        };
+        // `struct rule` of the kernel's part.
+        let rule = [policy.to_ne_bytes(), mode.to_ne_bytes()].concat();
+        self.map("rules")?
+            .update(&cgroup.id().to_ne_bytes(), &rule, MapFlags::ANY)
             .map_err(refused("enroll a cgroup"))
     }
 
@@ -126,7 +142,7 @@ impl Lsm {
     /// # Errors
     /// [`LsmError::Kernel`].
     pub fn dismiss_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), LsmError> {
-        match self.map("modes")?.delete(&cgroup.id().to_ne_bytes()) {
+        match self.map("rules")?.delete(&cgroup.id().to_ne_bytes()) {
             Err(error) if error.kind() == libbpf_rs::ErrorKind::NotFound => Ok(()),
             result => result.map_err(refused("dismiss a cgroup")),
         }

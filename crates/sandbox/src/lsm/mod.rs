@@ -23,11 +23,13 @@ pub use cgroup::Cgroup;
 #[cfg(feature = "bpf-lsm")]
 pub use load::{Events, Lsm};
 
+#[cfg(feature = "bpf-lsm")]
+use crate::exec_policy::ExecMode;
+use crate::exec_policy::{Digest, RuleVerdict};
 use crate::preflight::Finding;
-use crate::wire::{Reader, Writer};
-
-/// A SHA-256.
-pub type Digest = [u8; 32];
+use crate::wire::Writer;
+#[cfg(any(feature = "bpf-lsm", test))]
+use crate::wire::{Malformed, Reader};
 
 /// Name of the finding of [`probe`].
 const FINDING: &str = "bpf-lsm";
@@ -75,39 +77,25 @@ impl LsmError {
     }
 }
 
-/// How programs in a cgroup are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Mode {
-    /// Nothing is refused; what the allow-list would refuse is reported.
-    Observe = 1,
-    /// What is denied by digest is refused.
-    DenyList = 2,
-    /// What is not allowed by digest is refused.
-    AllowList = 3,
-    /// As [`AllowList`](Self::AllowList), and no memory is executable that is not a judged file, or
-    /// is writable. Programs that make machine code at run time do not work.
-    Strict = 4,
-}
-
-impl Mode {
-    /// The mode of a number, as it travels.
-    #[must_use]
-    pub fn of(number: u8) -> Option<Self> {
-        [Self::Observe, Self::DenyList, Self::AllowList, Self::Strict]
-            .into_iter()
-            .find(|mode| *mode as u8 == number)
+/// The number of a mode in the kernel's part; absent where nothing is judged.
+#[cfg(feature = "bpf-lsm")]
+fn mode_number(mode: ExecMode) -> Option<u32> {
+    match mode {
+        ExecMode::Off => None,
+        ExecMode::Observe => Some(1),
+        ExecMode::DenyList => Some(2),
+        ExecMode::AllowList => Some(3),
+        ExecMode::Strict => Some(4),
     }
 }
 
-/// What is said of a digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Verdict {
-    /// It must not execute, in any mode but [`Mode::Observe`].
-    Deny = 1,
-    /// It may, in every mode.
-    Allow = 2,
+fn verdict_number(verdict: Option<RuleVerdict>) -> u8 {
+    match verdict {
+        None => 0,
+        Some(RuleVerdict::Deny) => 1,
+        Some(RuleVerdict::Allow) => 2,
+        Some(RuleVerdict::Report) => 3,
+    }
 }
 
 /// Where a program was met.
@@ -126,8 +114,8 @@ pub enum Hook {
 /// Why something was refused, or would have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its digest is denied.
-    Denied,
+    /// Its digest is denied, or to be reported.
+    Listed,
     /// Its digest is on no list.
     Unknown,
     /// The kernel could not take its digest.
@@ -177,7 +165,7 @@ impl Denial {
             Hook::Open => 4,
         };
         bytes[45] = match self.reason {
-            Reason::Denied => 1,
+            Reason::Listed => 1,
             Reason::Unknown => 2,
             Reason::Unreadable => 3,
             Reason::MadeExecutable => 4,
@@ -210,7 +198,7 @@ impl Denial {
                 _ => return None,
             },
             reason: match bytes[45] {
-                1 => Reason::Denied,
+                1 => Reason::Listed,
                 2 => Reason::Unknown,
                 3 => Reason::Unreadable,
                 4 => Reason::MadeExecutable,
@@ -223,27 +211,46 @@ impl Denial {
     }
 }
 
-/// A rule as it travels to a guest: `None` takes back what was said of the digest.
+/// What is said of contents; `None` takes back what was said.
+pub type Verdicts = Vec<(Digest, Option<RuleVerdict>)>;
+
+/// Verdicts as they travel to a guest.
 #[must_use]
-pub fn encode_rule(digest: &Digest, verdict: Option<Verdict>) -> Vec<u8> {
+pub(crate) fn encode_verdicts(verdicts: &[(Digest, Option<RuleVerdict>)]) -> Vec<u8> {
     let mut to = Writer::default();
-    to.bytes(digest)
-        .byte(verdict.map_or(0, |verdict| verdict as u8));
+    to.number(verdicts.len() as u64);
+    for (digest, verdict) in verdicts {
+        for byte in digest {
+            to.byte(*byte);
+        }
+        to.byte(verdict_number(*verdict));
+    }
     to.finish()
 }
 
-/// Reads what [`encode_rule`] wrote.
-#[must_use]
-pub fn decode_rule(body: &[u8]) -> Option<(Digest, Option<Verdict>)> {
+/// Reads what [`encode_verdicts`] wrote.
+#[cfg(any(feature = "bpf-lsm", test))]
+pub(crate) fn decode_verdicts(body: &[u8]) -> Result<Verdicts, Malformed> {
     let mut from = Reader::new(body);
-    let digest = from.bytes().ok()?.try_into().ok()?;
-    let verdict = match from.byte().ok()? {
-        0 => None,
-        1 => Some(Verdict::Deny),
-        2 => Some(Verdict::Allow),
-        _ => return None,
-    };
-    Some((digest, verdict))
+    (0..from.number()?)
+        .map(|_| {
+            let mut digest = [0; 32];
+            for byte in &mut digest {
+                *byte = from.byte()?;
+            }
+            let number = from.byte()?;
+            let all = [
+                None,
+                Some(RuleVerdict::Deny),
+                Some(RuleVerdict::Allow),
+                Some(RuleVerdict::Report),
+            ];
+            let verdict = all
+                .into_iter()
+                .find(|verdict| verdict_number(*verdict) == number);
+            Ok((digest, verdict.ok_or(Malformed)?))
+        })
+        .collect()
 }
 
 /// Whether exec control by BPF-LSM works on this host: found by loading it and attacking it.
@@ -267,15 +274,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_survives_the_wire_and_damage_is_refused() {
-        for verdict in [None, Some(Verdict::Deny), Some(Verdict::Allow)] {
-            let body = encode_rule(&[7; 32], verdict);
-            assert_eq!(decode_rule(&body), Some(([7; 32], verdict)));
-            for length in 0..body.len() {
-                assert_eq!(decode_rule(&body[..length]), None);
-            }
+    fn verdicts_survive_the_wire_and_damage_is_refused() {
+        let verdicts = vec![
+            ([7; 32], None),
+            ([8; 32], Some(RuleVerdict::Deny)),
+            ([9; 32], Some(RuleVerdict::Report)),
+        ];
+        let body = encode_verdicts(&verdicts);
+        assert_eq!(decode_verdicts(&body).ok(), Some(verdicts));
+        for length in 0..body.len() {
+            assert!(decode_verdicts(&body[..length]).is_err());
         }
-        assert_eq!(decode_rule(&encode_rule(&[1; 32], None)[..40]), None);
+        let mut unknown = body;
+        unknown[8 + 32] = 9;
+        assert!(decode_verdicts(&unknown).is_err());
     }
 
     #[test]
@@ -289,7 +301,7 @@ mod tests {
         let denial = Denial::decode(&bytes).unwrap();
         assert_eq!(denial.digest, Some([9; 32]));
         assert_eq!((denial.cgroup, denial.process), (77, 42));
-        assert_eq!((denial.hook, denial.reason), (Hook::Map, Reason::Denied));
+        assert_eq!((denial.hook, denial.reason), (Hook::Map, Reason::Listed));
         assert_eq!(denial.name, "sh");
         assert!(denial.refused);
         assert_eq!(Denial::decode(&denial.encode()).as_ref(), Some(&denial));

@@ -8,7 +8,7 @@ mod etc;
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::message::{Failure, Stage};
 use crate::spec::RootRecipe;

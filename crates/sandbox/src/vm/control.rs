@@ -1,82 +1,37 @@
-//! Exec control in the guest: BPF-LSM where this program has it, an honest refusal where not.
+//! Exec control in the guest, by BPF-LSM. Without the feature, `no_control.rs` stands in its place.
 
+use crate::exec_policy::{ExecMode, ExecPolicy, ExecTarget};
 use crate::message::Failure;
 use crate::report::ProbeResult;
 
-#[cfg(feature = "bpf-lsm")]
 use crate::lsm;
 
 /// What a report calls exec control by BPF-LSM.
-pub(super) const LAYER: &str = "exec-control-bpf-lsm";
+const LAYER: &str = "exec-control-bpf-lsm";
 
 /// Exec control as far as it was asked for.
 pub(super) struct Control {
-    #[cfg(feature = "bpf-lsm")]
     loaded: Option<lsm::Lsm>,
+    cgroups: std::collections::HashMap<u64, lsm::Cgroup>,
 }
 
 fn absent(stage: &str) -> Failure {
     Failure {
-        stage: format!(
-            "{stage}: this program was built without the feature bpf-lsm, or it was not asked for"
-        ),
+        stage: format!("{stage}: exec control was not asked for when the machine was started"),
         errno: libc::EOPNOTSUPP,
     }
 }
 
-#[cfg(not(feature = "bpf-lsm"))]
-impl Control {
-    pub(super) fn start(
-        wanted: bool,
-        _denied: impl Fn(&[u8]) + Send + 'static,
-    ) -> Result<Self, Failure> {
-        if wanted {
-            return Err(absent("load exec control"));
-        }
-        Ok(Self {})
-    }
-
-    #[expect(
-        clippy::unused_self,
-        reason = "the same shape with and without the feature"
-    )]
-    pub(super) fn enroll(
-        &mut self,
-        _environment: u64,
-        mode: Option<u8>,
-        _process: Option<i32>,
-    ) -> Result<Option<String>, Failure> {
-        match mode {
-            None => Ok(None),
-            Some(_) => Err(absent("judge programs")),
-        }
-    }
-
-    #[expect(
-        clippy::unused_self,
-        reason = "the same shape with and without the feature"
-    )]
-    pub(super) fn rule(&mut self, _body: &[u8]) -> Result<(), Failure> {
-        Err(absent("take a verdict"))
-    }
-
-    #[expect(
-        clippy::unused_self,
-        reason = "the same shape with and without the feature"
-    )]
-    pub(super) fn attack(&mut self) -> Result<Vec<ProbeResult>, Failure> {
-        Err(absent("attack exec control"))
-    }
-}
-
-#[cfg(feature = "bpf-lsm")]
 impl Control {
     pub(super) fn start(
         wanted: bool,
         denied: impl Fn(&[u8]) + Send + 'static,
     ) -> Result<Self, Failure> {
         if !wanted {
-            return Ok(Self { loaded: None });
+            return Ok(Self {
+                loaded: None,
+                cgroups: std::collections::HashMap::new(),
+            });
         }
         let loaded = lsm::Lsm::load().map_err(|error| failed("load exec control", &error))?;
         let events = loaded
@@ -86,6 +41,7 @@ impl Control {
         std::mem::forget(events);
         Ok(Self {
             loaded: Some(loaded),
+            cgroups: std::collections::HashMap::new(),
         })
     }
 
@@ -93,33 +49,58 @@ impl Control {
     pub(super) fn enroll(
         &mut self,
         environment: u64,
-        mode: Option<u8>,
+        exec: &ExecPolicy,
         process: Option<i32>,
     ) -> Result<Option<String>, Failure> {
-        let Some(mode) = mode else {
+        let stage = "judge programs";
+        let Some(loaded) = &mut self.loaded else {
             return Ok(None);
         };
-        let stage = "judge programs";
-        let mode = lsm::Mode::of(mode).ok_or_else(|| absent(stage))?;
-        let (Some(loaded), Some(process)) = (&mut self.loaded, process) else {
-            return Err(absent(stage));
-        };
+        if exec.mode == ExecMode::Off {
+            return Ok(None);
+        }
+        let process = process.ok_or_else(|| absent(stage))?;
+        let policy = policy(environment)?;
+        for rule in &exec.rules {
+            // Names and paths are the gate's, which resolves them to digests.
+            if let ExecTarget::Digest(digest) = &rule.target {
+                loaded
+                    .set_verdict(policy, digest, Some(rule.verdict))
+                    .map_err(|error| failed(stage, &error))?;
+            }
+        }
         let cgroup = lsm::Cgroup::create(&format!("environment-{environment}"))
             .map_err(|error| failed(stage, &error))?;
         cgroup.add(process).map_err(|error| failed(stage, &error))?;
         loaded
-            .enroll_cgroup(&cgroup, mode)
+            .enroll_cgroup(&cgroup, exec.mode, policy)
             .map_err(|error| failed(stage, &error))?;
+        self.cgroups.insert(environment, cgroup);
         Ok(Some(LAYER.to_owned()))
     }
 
-    pub(super) fn rule(&mut self, body: &[u8]) -> Result<(), Failure> {
+    /// An environment is gone, and its cgroup's number may come back.
+    pub(super) fn dismiss(&mut self, environment: u64) {
+        if let (Some(cgroup), Some(loaded)) = (self.cgroups.remove(&environment), &mut self.loaded)
+        {
+            let _ = loaded.dismiss_cgroup(&cgroup);
+        }
+    }
+
+    pub(super) fn rule(&mut self, environment: u64, body: &[u8]) -> Result<(), Failure> {
         let stage = "take a verdict";
         let loaded = self.loaded.as_mut().ok_or_else(|| absent(stage))?;
-        let (digest, verdict) = lsm::decode_rule(body).ok_or_else(|| absent(stage))?;
-        loaded
-            .set_verdict(digest, verdict)
-            .map_err(|error| failed(stage, &error))
+        let policy = policy(environment)?;
+        let verdicts = lsm::decode_verdicts(body).map_err(|_| Failure {
+            stage: stage.to_owned(),
+            errno: libc::EBADMSG,
+        })?;
+        for (digest, verdict) in verdicts {
+            loaded
+                .set_verdict(policy, &digest, verdict)
+                .map_err(|error| failed(stage, &error))?;
+        }
+        Ok(())
     }
 
     pub(super) fn attack(&mut self) -> Result<Vec<ProbeResult>, Failure> {
@@ -129,7 +110,14 @@ impl Control {
     }
 }
 
-#[cfg(feature = "bpf-lsm")]
+/// The number of an environment's policy.
+fn policy(environment: u64) -> Result<u32, Failure> {
+    u32::try_from(environment).map_err(|_| Failure {
+        stage: "number a policy".to_owned(),
+        errno: libc::EOVERFLOW,
+    })
+}
+
 fn failed(stage: &str, error: &lsm::LsmError) -> Failure {
     Failure {
         stage: format!("{stage}: {error}"),

@@ -29,6 +29,8 @@ pub trait VmDriver: std::fmt::Debug + Send + Sync {
 /// A machine to start.
 #[derive(Clone, Debug, Default)]
 pub struct MachineSpec {
+    /// Its name in process lists; of the characters that an environment's id may have.
+    pub name: String,
     /// Memory of the guest, in MiB.
     pub memory_mib: u64,
     /// Processors of the guest.
@@ -42,6 +44,8 @@ pub struct MachineSpec {
 pub struct Shares {
     /// Lower tree of the workspace.
     pub base: Option<PathBuf>,
+    /// Frozen layers over it, lowest first.
+    pub frozen: Vec<PathBuf>,
     /// What is written to the workspace.
     pub upper: PathBuf,
     /// Working space of the overlay.
@@ -70,9 +74,12 @@ pub struct Started {
 #[derive(Clone, Debug)]
 pub struct Qemu {
     /// A program whose `main` begins with
-    /// [`run_if_requested`](crate::supervisor::run_if_requested): it keeps the machine, and is packed
-    /// into the guest. Normally this one, `std::env::current_exe()`.
+    /// [`run_if_requested`](crate::supervisor::run_if_requested), which keeps the machine. Normally
+    /// this one, `std::env::current_exe()`.
     pub program: PathBuf,
+    /// Such a program for the guest, with everything it needs packed beside it. The smaller, the
+    /// less memory the guest needs; normally the same.
+    pub guest: PathBuf,
     /// `qemu-system-x86_64`; below `/usr`.
     pub qemu: PathBuf,
     /// `virtiofsd`, where there is one; below `/usr`. Without it folders are shared by 9p, which the
@@ -97,8 +104,10 @@ impl Qemu {
     /// # Errors
     /// [`VmError::Missing`] naming the first thing that is absent, with its cure.
     pub fn find(program: impl Into<PathBuf>, kernel: Option<&Path>) -> Result<Self, VmError> {
+        let program = program.into();
         Ok(Self {
-            program: program.into(),
+            guest: program.clone(),
+            program,
             qemu: probe::find_qemu()?,
             virtiofsd: probe::find_virtiofsd(),
             kernel: Kernel::find(kernel.unwrap_or(Path::new(kernel::INSTALLED)))?,
@@ -118,6 +127,7 @@ impl Qemu {
     fn order(&self, wanted: &MachineSpec) -> Order {
         let shares = wanted.shares.clone();
         let mut order = Order {
+            name: wanted.name.clone(),
             qemu: self.qemu.clone(),
             virtiofsd: self.virtiofsd.clone().unwrap_or_default(),
             kernel: self.kernel.image.clone(),
@@ -130,6 +140,7 @@ impl Qemu {
         };
         if let Some(shares) = shares {
             order.base = shares.base;
+            order.frozen = shares.frozen;
             order.upper = Some(shares.upper);
             order.work = Some(shares.work);
             order.inputs = shares.inputs;
@@ -154,7 +165,7 @@ impl VmDriver for Qemu {
     }
 
     fn start(&self, wanted: &MachineSpec) -> Result<Started, VmError> {
-        let archive = initramfs::build(&self.program, &self.kernel)?;
+        let archive = initramfs::build(&self.guest, &self.kernel)?;
         // The archive lies in the guest's memory twice while it is unpacked.
         let least = SYSTEM_MIB + 2 * (archive.len() as u64).div_ceil(1 << 20);
         if wanted.memory_mib < least {

@@ -13,8 +13,10 @@ use super::link::{self, Link, Route};
 use super::running::{self, VmRunning};
 use crate::client::request;
 use crate::error::SandboxError;
+use crate::exec_policy::{Digest, ExecPolicy, RuleVerdict};
 use crate::identity;
 use crate::layer;
+use crate::lsm::{self, Denial};
 use crate::message::{Exec, OVERLAY_STAGE, Order, Reply};
 use crate::report::{IsolationLevel, IsolationReport, ProbeResult};
 use crate::spec::{EnvironmentSpec, ExecSpec, Workspace};
@@ -22,6 +24,9 @@ use crate::wire::Writer;
 
 /// How long the guest may take for what a host does in milliseconds, without KVM and when busy.
 const ANSWER: Duration = Duration::from_secs(120);
+
+/// Verdicts in one message.
+const VERDICTS: usize = 8192;
 
 /// A machine and the environment it is for.
 #[derive(Clone, Debug)]
@@ -66,6 +71,7 @@ impl Vm {
     /// [`VmError`]; no process and no file is left then.
     pub fn start(driver: &dyn VmDriver, spec: &VmSpec) -> Result<Self, VmError> {
         request::check(&spec.environment)?;
+        check(&spec.environment)?;
         let workspace = &spec.environment.workspace;
         let folders = layer::prepare(&workspace.layer)?;
         if let Some(outputs) = &spec.environment.outputs {
@@ -79,10 +85,12 @@ impl Vm {
         let optional = |path: &Option<std::path::PathBuf>| path.as_deref().map(absolute);
         let copied = layer::is_copy(&workspace.layer);
         let mut wanted = MachineSpec {
+            name: spec.environment.id.clone(),
             memory_mib: spec.memory_mib,
             cpus: spec.cpus,
             shares: Some(Shares {
                 base: optional(&workspace.base).filter(|_| !copied),
+                frozen: workspace.frozen.iter().map(|path| absolute(path)).collect(),
                 upper: absolute(&folders.upper),
                 work: absolute(&folders.work),
                 inputs: optional(&spec.environment.inputs),
@@ -183,14 +191,14 @@ impl Vm {
         self.link.machine.console()
     }
 
-    /// Makes the environment the machine is for, and returns when its self-test has passed.
-    /// `exec_mode` puts it under exec control, with a number of `lsm::Mode`.
+    /// Makes the environment the machine is for, and returns when its self-test has passed. Where
+    /// exec control is loaded in the guest, it is under its policy's mode and its rules for digests.
     ///
     /// # Errors
     /// [`VmError::Guest`] for what the guest refused, [`SandboxError::SelfTest`] within
     /// [`VmError::Environment`] when isolation did not hold.
-    pub fn environment(&self, exec_mode: Option<u8>) -> Result<VmEnvironment, VmError> {
-        self.create(true, self.spec.environment.clone(), exec_mode)
+    pub fn environment(&self) -> Result<VmEnvironment, VmError> {
+        self.create(true, &self.spec.environment)
     }
 
     /// Makes a further environment, whose workspace is empty, in the guest's memory, and gone with
@@ -198,36 +206,24 @@ impl Vm {
     ///
     /// # Errors
     /// As [`environment`](Self::environment).
-    pub fn scratch(&self, id: &str, exec_mode: Option<u8>) -> Result<VmEnvironment, VmError> {
+    pub fn scratch(&self, id: &str, exec: ExecPolicy) -> Result<VmEnvironment, VmError> {
         let workspace = Workspace {
             base: None,
+            frozen: Vec::new(),
             layer: self.spec.environment.workspace.layer.clone(),
         };
         let mut spec = EnvironmentSpec::new(id, workspace);
         spec.limits = self.spec.environment.limits.clone();
+        spec.exec = exec;
         request::check(&spec)?;
-        self.create(false, spec, exec_mode)
+        self.create(false, &spec)
     }
 
-    fn create(
-        &self,
-        shared: bool,
-        spec: EnvironmentSpec,
-        exec_mode: Option<u8>,
-    ) -> Result<VmEnvironment, VmError> {
+    fn create(&self, shared: bool, spec: &EnvironmentSpec) -> Result<VmEnvironment, VmError> {
         let number = self.link.number();
         let id = spec.id.clone();
-        let wanted = Wanted {
-            shared,
-            exec_mode,
-            spec,
-        };
-        let answer = self.ask(
-            Kind::Create,
-            number,
-            &wanted.encode(),
-            "make an environment",
-        )?;
+        let wanted = Wanted::new(shared, spec).encode();
+        let answer = self.ask(Kind::Create, number, &wanted, "make an environment")?;
         let Ok(Reply::Ready {
             layers,
             self_test,
@@ -272,17 +268,6 @@ impl Vm {
         self.link.ask(kind, number, body, what, ANSWER)
     }
 
-    /// Sets a verdict of exec control in the guest, for every environment under it: an encoded rule
-    /// of `lsm`.
-    ///
-    /// # Errors
-    /// [`VmError::Guest`] where exec control is not loaded.
-    pub fn rule(&self, rule: &[u8]) -> Result<(), VmError> {
-        let number = self.link.number();
-        self.ask(Kind::Verdict, number, rule, "take a verdict")
-            .map(drop)
-    }
-
     /// Attacks exec control in the guest in every way known, and returns how each went.
     ///
     /// # Errors
@@ -293,11 +278,15 @@ impl Vm {
         frame::probed(&answer.body).map_err(|_| VmError::Nonsense)
     }
 
-    /// Denials since the last call, as `lsm` encodes them; of the oldest, some may be lost under a
-    /// flood.
+    /// Denials since the last call; of the oldest, some may be lost under a flood. Their process ids
+    /// and cgroups are the guest's.
     #[must_use]
-    pub fn denials(&self) -> Vec<Vec<u8>> {
-        self.link.take_denials()
+    pub fn denials(&self) -> Vec<Denial> {
+        let denials = self.link.take_denials();
+        denials
+            .iter()
+            .filter_map(|bytes| Denial::decode(bytes))
+            .collect()
     }
 
     /// Ends the machine with everything in it. When this returns, no process of it is left.
@@ -326,6 +315,26 @@ impl VmEnvironment {
     #[must_use]
     pub fn report(&self) -> &IsolationReport {
         &self.report
+    }
+
+    /// Sets verdicts of exec control for this environment, from now on.
+    ///
+    /// # Errors
+    /// [`VmError::Guest`] where exec control is not loaded, or its table is full.
+    pub fn judge(&self, verdicts: &[(Digest, Option<RuleVerdict>)]) -> Result<(), VmError> {
+        for some in verdicts.chunks(VERDICTS) {
+            let mut body = Writer::default();
+            body.number(self.number).bytes(&lsm::encode_verdicts(some));
+            let number = self.link.number();
+            self.link.ask(
+                Kind::Verdict,
+                number,
+                &body.finish(),
+                "take verdicts",
+                ANSWER,
+            )?;
+        }
+        Ok(())
     }
 
     /// Starts a step; as [`Environment::exec`](crate::Environment::exec).
@@ -413,6 +422,22 @@ impl VmEnvironment {
 impl Drop for VmEnvironment {
     fn drop(&mut self) {
         let _ = self.end();
+    }
+}
+
+/// Refuses what a machine does not show yet; silence would be a lie.
+fn check(spec: &EnvironmentSpec) -> Result<(), VmError> {
+    let reason = "a virtual machine does not show this yet";
+    let asked = [
+        ("home", spec.home.is_some()),
+        ("mounts", !spec.mounts.is_empty()),
+        ("root.tree", spec.root.tree.is_some()),
+        ("root.layers", !spec.root.layers.is_empty()),
+        ("root.writable", spec.root.writable.is_some()),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(invalid(field, reason)),
+        None => Ok(()),
     }
 }
 

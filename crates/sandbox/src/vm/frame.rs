@@ -6,9 +6,13 @@
 
 use std::io::{self, Read, Write};
 
-use crate::message::Failure;
+use std::path::{Path, PathBuf};
+
+use crate::client::request;
+use crate::layer::Layer;
+use crate::message::{Create, Failure};
 use crate::report::ProbeResult;
-use crate::spec::{EnvironmentSpec, Limits, Workspace};
+use crate::spec::{EnvironmentSpec, Workspace};
 use crate::wire::{Malformed, Reader, Writer};
 
 /// Largest frame, in bytes: the arguments of a step, bounded by what the kernel lets programs have.
@@ -196,84 +200,63 @@ impl Setup {
 pub(super) struct Wanted {
     /// Its workspace is the shared one; otherwise it is empty and in the guest's memory.
     pub(super) shared: bool,
-    /// Exec control holds for it, in this mode; see `lsm::Mode`.
-    pub(super) exec_mode: Option<u8>,
+    /// As in the guest: its paths are the guest's.
     pub(super) spec: EnvironmentSpec,
 }
 
 impl Wanted {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::default();
-        let spec = &self.spec;
-        to.byte(u8::from(self.shared));
-        to.optional_number(self.exec_mode.map(u64::from));
-        to.bytes(spec.id.as_bytes()).bytes(spec.hostname.as_bytes());
-        for given in [&spec.inputs, &spec.outputs, &spec.program] {
-            to.byte(u8::from(given.is_some()));
-        }
-        to.number(spec.root.extra.len() as u64);
-        for path in &spec.root.extra {
-            to.bytes(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
-        }
-        let limits = &spec.limits;
-        to.number(limits.open_files)
-            .number(limits.processes)
-            .number(limits.file_size)
-            .optional_number(limits.address_space)
-            .optional_number(limits.cpu_seconds)
-            .number(limits.tmp_bytes)
-            .number(u64::try_from(limits.wall.as_nanos()).unwrap_or(u64::MAX));
-        to.finish()
-    }
-
-    /// Reads what [`encode`](Self::encode) wrote, with the paths that things have in the guest.
-    pub(super) fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        use std::os::unix::ffi::OsStringExt;
-        let mut from = Reader::new(body);
-        let shared = from.byte()? == 1;
-        let exec_mode = from
-            .optional_number()?
-            .map(|mode| u8::try_from(mode).map_err(|_| Malformed))
-            .transpose()?;
-        let id = from.text()?;
+    /// An environment as `spec` describes it on the host, by the paths things have in the guest.
+    pub(super) fn new(shared: bool, spec: &EnvironmentSpec) -> Self {
         let place = if shared {
             super::SHARED_WORK.into()
         } else {
-            std::path::Path::new("/run/scratch").join(&id)
+            Path::new("/run/scratch").join(&spec.id)
         };
-        let workspace = Workspace {
+        let mut spec = spec.clone();
+        spec.workspace = Workspace {
             base: None,
+            frozen: Vec::new(),
             layer: place.join("layer"),
         };
-        let mut spec = EnvironmentSpec::new(id, workspace);
-        spec.hostname = from.text()?;
-        for (given, path) in [
-            (&mut spec.inputs, "in"),
-            (&mut spec.outputs, "out"),
-            (&mut spec.program, "nightcrew"),
-        ] {
-            *given = (from.byte()? == 1).then(|| place.join(path));
-        }
-        for _ in 0..from.number()? {
-            let path = from.bytes()?.to_vec();
-            spec.root
-                .extra
-                .push(std::ffi::OsString::from_vec(path).into());
-        }
-        spec.limits = Limits {
-            open_files: from.number()?,
-            processes: from.number()?,
-            file_size: from.number()?,
-            address_space: from.optional_number()?,
-            cpu_seconds: from.optional_number()?,
-            tmp_bytes: from.number()?,
-            wall: std::time::Duration::from_nanos(from.number()?),
+        let moved = |given: &Option<PathBuf>, name: &str| given.as_ref().map(|_| place.join(name));
+        spec.inputs = moved(&spec.inputs, "in");
+        spec.outputs = moved(&spec.outputs, "out");
+        spec.program = moved(&spec.program, "nightcrew");
+        Self { shared, spec }
+    }
+
+    /// In the form the supervisor takes, which knows every field.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let folders = Layer {
+            upper: self.spec.workspace.layer.clone(),
+            work: PathBuf::new(),
         };
-        Ok(Self {
-            shared,
-            exec_mode,
-            spec,
-        })
+        let mut to = Writer::default();
+        to.byte(u8::from(self.shared));
+        to.bytes(&request::of(&self.spec, &folders).encode());
+        to.finish()
+    }
+
+    pub(super) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(body);
+        let shared = from.byte()? == 1;
+        let create = Create::decode(from.bytes()?)?;
+        let workspace = Workspace {
+            base: None,
+            frozen: Vec::new(),
+            layer: create.upper,
+        };
+        let mut spec = EnvironmentSpec::new(create.id, workspace);
+        spec.hostname = create.hostname;
+        spec.inputs = create.inputs;
+        spec.outputs = create.outputs;
+        spec.program = create.program;
+        spec.root = create.root;
+        spec.home = create.home;
+        spec.mounts = create.mounts;
+        spec.exec = create.exec;
+        spec.limits = create.limits;
+        Ok(Self { shared, spec })
     }
 }
 
@@ -352,26 +335,22 @@ mod tests {
     #[test]
     fn a_wish_survives_the_wire_and_no_damage_is_a_panic() {
         let workspace = Workspace {
-            base: None,
+            base: Some("/b".into()),
+            frozen: Vec::new(),
             layer: "/x".into(),
         };
         let mut spec = EnvironmentSpec::new("id", workspace);
         spec.root.extra = vec!["/opt/odd,\\ name".into()];
         spec.outputs = Some("/anything".into());
-        let wanted = Wanted {
-            shared: true,
-            exec_mode: Some(2),
-            spec,
-        };
+        spec.limits.cpu_seconds = Some(3);
+        let wanted = Wanted::new(true, &spec);
         let message = wanted.encode();
         let back = Wanted::decode(&message).ok().unwrap();
-        assert_eq!(back.exec_mode, Some(2));
-        assert_eq!(back.spec.root.extra, wanted.spec.root.extra);
-        assert_eq!(
-            back.spec.outputs,
-            Some(std::path::Path::new(super::super::SHARED_WORK).join("out"))
-        );
+        assert_eq!(format!("{back:?}"), format!("{wanted:?}"));
+        let work = Path::new(super::super::SHARED_WORK);
+        assert_eq!(back.spec.outputs, Some(work.join("out")));
         assert_eq!(back.spec.inputs, None);
+        assert_eq!(back.spec.workspace.base, None);
         for length in 0..message.len() {
             assert!(Wanted::decode(&message[..length]).is_err());
         }

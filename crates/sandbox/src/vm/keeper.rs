@@ -162,6 +162,7 @@ fn map_users(identity: identity::Identity, pid: i32) -> Result<(), Failure> {
 struct Sources {
     kernel: OwnedFd,
     base: Option<OwnedFd>,
+    frozen: Vec<OwnedFd>,
     upper: Option<OwnedFd>,
     work: Option<OwnedFd>,
     inputs: Option<OwnedFd>,
@@ -181,6 +182,11 @@ impl Sources {
         Ok(Self {
             kernel: open(&order.kernel)?,
             base: optional(&order.base)?,
+            frozen: order
+                .frozen
+                .iter()
+                .map(|path| open(path))
+                .collect::<Result<_, _>>()?,
             upper: optional(&order.upper)?,
             work: optional(&order.work)?,
             inputs: optional(&order.inputs)?,
@@ -339,9 +345,17 @@ fn workspace(sources: &Sources) -> Result<(), Failure> {
     const MERGED: &str = "share/work/layer/upper";
     match (&sources.base, &sources.upper, &sources.work) {
         (Some(base), Some(upper), Some(work)) => {
+            // The highest comes first.
+            let lower: Vec<String> = sources
+                .frozen
+                .iter()
+                .rev()
+                .chain([base])
+                .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
+                .collect();
             let options = format!(
-                "lowerdir=/proc/self/fd/{},upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{},userxattr,volatile",
-                base.as_raw_fd(),
+                "lowerdir={},upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{},userxattr,volatile",
+                lower.join(":"),
                 upper.as_raw_fd(),
                 work.as_raw_fd()
             );

@@ -26,6 +26,7 @@ const TAIL: usize = 6;
 /// What a keeper is asked for. Paths are the host's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
+    pub(super) name: String,
     pub(super) qemu: PathBuf,
     pub(super) virtiofsd: PathBuf,
     pub(super) kernel: PathBuf,
@@ -43,12 +44,14 @@ pub(super) struct Order {
     pub(super) outputs: Option<PathBuf>,
     pub(super) program: Option<PathBuf>,
     pub(super) extra: Vec<PathBuf>,
+    pub(super) frozen: Vec<PathBuf>,
 }
 
 impl Order {
     fn encode(&self) -> Vec<u8> {
         let raw = |path: &Path| path.as_os_str().as_bytes().to_vec();
         let mut to = Writer::default();
+        to.bytes(self.name.as_bytes());
         for path in [&self.qemu, &self.virtiofsd, &self.kernel] {
             to.bytes(&raw(path));
         }
@@ -66,17 +69,25 @@ impl Order {
         ] {
             to.optional_bytes(path.as_deref().map(raw).as_deref());
         }
-        to.number(self.extra.len() as u64);
-        for path in &self.extra {
-            to.bytes(&raw(path));
+        for list in [&self.extra, &self.frozen] {
+            to.number(list.len() as u64);
+            for path in list {
+                to.bytes(&raw(path));
+            }
         }
         to.finish()
     }
 
     pub(super) fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
+        let paths = |from: &mut Reader<'_>| {
+            (0..from.number()?)
+                .map(|_| from.bytes().map(path))
+                .collect::<Result<_, Malformed>>()
+        };
         let mut from = Reader::new(message);
         Ok(Self {
+            name: from.text()?,
             qemu: path(from.bytes()?),
             virtiofsd: path(from.bytes()?),
             kernel: path(from.bytes()?),
@@ -91,9 +102,8 @@ impl Order {
             inputs: from.optional_bytes()?.map(path),
             outputs: from.optional_bytes()?.map(path),
             program: from.optional_bytes()?.map(path),
-            extra: (0..from.number()?)
-                .map(|_| from.bytes().map(path))
-                .collect::<Result<_, _>>()?,
+            extra: paths(&mut from)?,
+            frozen: paths(&mut from)?,
         })
     }
 }

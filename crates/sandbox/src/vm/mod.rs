@@ -14,6 +14,7 @@
 //! | `frame`, `link`, `running` | the stream between host and guest, at the host's end |
 //! | `guest` | the first process in the guest |
 
+#[cfg_attr(not(feature = "bpf-lsm"), path = "no_control.rs")]
 mod control;
 mod cpio;
 mod driver;

@@ -191,6 +191,7 @@ fn try_kvm(qemu: &Qemu) -> String {
     let mut attempt = qemu.clone();
     attempt.kvm = true;
     let spec = MachineSpec {
+        name: "kvm-probe".to_owned(),
         memory_mib: KVM_MEMORY_MIB,
         cpus: 1,
         shares: None,

@@ -41,6 +41,7 @@ pub(super) fn arguments(order: &Order, channel: &OwnedFd, initramfs: &OwnedFd) -
     ]
     .map(str::to_owned)
     .to_vec();
+    words.extend(["-name".to_owned(), format!("guest={}", order.name)]);
     words.extend(["-cpu".to_owned(), cpu.to_owned()]);
     words.extend(["-smp".to_owned(), order.cpus.to_string()]);
     words.extend(["-m".to_owned(), format!("{memory}M")]);

@@ -221,7 +221,6 @@ impl VmRunning {
     /// output is written, unless nobody reads it. May be called again, and from several threads.
     ///
     /// A guest that does not report the end of a step long after its timeout is ended.
-    #[must_use]
     pub fn wait(&self) -> Exit {
         *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let mut state = self.progress.locked();

@@ -109,6 +109,7 @@ impl Guest {
                 // What still runs in it is killed, and with the last holder it is gone.
                 self.steps.kill_all(stream);
                 self.environments.remove(&stream);
+                self.exec.dismiss(stream);
                 self.port.send(Kind::Destroyed, stream, &[]);
                 Ok(())
             }
@@ -147,7 +148,10 @@ impl Guest {
                 Ok(())
             }
             Kind::Verdict => {
-                self.exec.rule(&body)?;
+                let mut from = Reader::new(&body);
+                let environment = from.number().map_err(malformed)?;
+                let verdicts = from.bytes().map_err(malformed)?;
+                self.exec.rule(environment, verdicts)?;
                 self.port.send(Kind::Ruled, stream, &[]);
                 Ok(())
             }
@@ -175,7 +179,7 @@ impl Guest {
         let mut report = environment.report().clone();
         let judged = self
             .exec
-            .enroll(number, wanted.exec_mode, environment.first_process())?;
+            .enroll(number, &wanted.spec.exec, environment.first_process())?;
         report.layers.extend(judged);
         let reply = Reply::Ready {
             layers: report.layers,
