@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{eventually, is_root, null, quiet, skip};
 use machine::{Place, boot, chain, namespace_members, qemu, qemu_process, run, sh, spec};
 use sandbox::vm::{Vm, VmEnvironment, VmError, vm_preflight};
-use sandbox::{ExecPolicy, ExitStatus, IsolationLevel, SandboxError};
+use sandbox::{ExecMode, ExecPolicy, ExitStatus, IsolationLevel, SandboxError};
 
 /// A name with everything that means something to QEMU, mount options and shells.
 const ODD: &str = "odd, name=x:y\\z 'q' \"d\" %s";
@@ -480,6 +480,13 @@ fn a_guest_that_does_not_come_up_is_explained() {
     let error = Vm::start(&qemu, &small).unwrap_err();
     assert!(
         error.to_string().starts_with("`memory_mib` is not"),
+        "{error}"
+    );
+    let mut judged = spec.clone();
+    judged.environment.exec.mode = ExecMode::DenyList;
+    let error = Vm::start(&qemu, &judged).unwrap_err();
+    assert!(
+        error.to_string().starts_with("`exec.mode` is not"),
         "{error}"
     );
     let mut shown = spec;

@@ -13,7 +13,7 @@ use super::link::{self, Link, Route};
 use super::running::{self, VmRunning};
 use crate::client::request;
 use crate::error::SandboxError;
-use crate::exec_policy::{Digest, ExecPolicy, RuleVerdict};
+use crate::exec_policy::{Digest, ExecMode, ExecPolicy, ExecRule, ExecTarget, RuleVerdict};
 use crate::identity;
 use crate::layer;
 use crate::lsm::{self, Denial};
@@ -37,7 +37,8 @@ pub struct VmSpec {
     pub memory_mib: u64,
     /// Processors of the guest.
     pub cpus: u32,
-    /// Load exec control by BPF-LSM in the guest; needs the feature `bpf-lsm`.
+    /// Load exec control by BPF-LSM in the guest; needs the feature `bpf-lsm`. Without it the
+    /// environment's exec policy must be off: there is no other exec control in a guest.
     pub exec_control: bool,
 }
 
@@ -72,6 +73,7 @@ impl Vm {
     pub fn start(driver: &dyn VmDriver, spec: &VmSpec) -> Result<Self, VmError> {
         request::check(&spec.environment)?;
         check(&spec.environment)?;
+        check_exec(&spec.environment.exec, spec.exec_control)?;
         let workspace = &spec.environment.workspace;
         let folders = layer::prepare(&workspace.layer)?;
         if let Some(outputs) = &spec.environment.outputs {
@@ -216,6 +218,7 @@ impl Vm {
         spec.limits = self.spec.environment.limits.clone();
         spec.exec = exec;
         request::check(&spec)?;
+        check_exec(&spec.exec, self.spec.exec_control)?;
         self.create(false, &spec)
     }
 
@@ -439,6 +442,28 @@ fn check(spec: &EnvironmentSpec) -> Result<(), VmError> {
         Some((field, _)) => Err(invalid(field, reason)),
         None => Ok(()),
     }
+}
+
+/// Refuses a policy that would not be enforced in the guest.
+fn check_exec(exec: &ExecPolicy, loaded: bool) -> Result<(), VmError> {
+    if exec.mode == ExecMode::Off {
+        return Ok(());
+    }
+    if !loaded {
+        let reason = "in a virtual machine it needs `exec_control`";
+        return Err(invalid("exec.mode", reason));
+    }
+    let is_digest = |rule: &ExecRule| matches!(rule.target, ExecTarget::Digest(_));
+    if !exec.rules.iter().all(is_digest) {
+        let reason = "in a virtual machine programs are named by their digests";
+        return Err(invalid("exec.rules", reason));
+    }
+    if !exec.trusted_producers.is_empty() || !exec.interpreters.is_empty() {
+        let reason =
+            "a virtual machine judges digests only: no producers, no scripts of interpreters";
+        return Err(invalid("exec", reason));
+    }
+    Ok(())
 }
 
 fn invalid(field: &'static str, reason: &str) -> VmError {

@@ -243,6 +243,16 @@ impl Machine {
             .map(str::trim)
             .filter(|line| !line.is_empty())
             .collect();
+        if lines.is_empty() {
+            return "nothing was printed on its console".to_owned();
+        }
+        // QEMU's own words, before it prints registers.
+        if let Some(line) = lines
+            .iter()
+            .find(|line| line.contains("KVM internal error"))
+        {
+            return (*line).to_owned();
+        }
         lines[lines.len().saturating_sub(TAIL)..].join(" | ")
     }
 

@@ -209,7 +209,7 @@ fn try_kvm(qemu: &Qemu) -> String {
                 Some(source) => format!("{error}: {source}"),
                 None => error.to_string(),
             };
-            text.replace('\n', " ")
+            text.replace('\n', " ").trim().to_owned()
         }
     }
 }

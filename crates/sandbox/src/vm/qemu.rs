@@ -105,13 +105,18 @@ fn kernel_line() -> String {
 /// options differently.
 pub(super) fn virtiofsd_arguments(program: &Path, share: &str, listener: i32) -> Vec<String> {
     let old = program.starts_with("/usr/lib/qemu");
+    // Nothing changes in the root while a machine runs; the work folder is the host's too.
+    let cache = if share == SHARED[0] { "always" } else { "auto" };
     let mut words = vec![format!("--fd={listener}")];
     if old {
-        words.extend(["-f", "-o", "xattr,announce_submounts,log_level=warn"].map(str::to_owned));
-        words.extend(["-o".to_owned(), format!("source=/{share}")]);
+        words.extend(["-f".to_owned(), "-o".to_owned()]);
+        words.push(format!(
+            "source=/{share},cache={cache},xattr,announce_submounts,log_level=warn"
+        ));
     } else {
         words.extend([
             format!("--shared-dir=/{share}"),
+            format!("--cache={cache}"),
             "--xattr".to_owned(),
             "--announce-submounts".to_owned(),
             "--log-level=warn".to_owned(),

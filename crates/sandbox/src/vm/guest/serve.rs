@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::step::{self, Steps};
 use crate::client::{Environment, Supervisor, SupervisorOptions};
 use crate::error::SandboxError;
+use crate::exec_policy::ExecPolicy;
 use crate::message::{Failure, Order, Reply, Stage};
 use crate::vm::frame::{self, Frame, Kind, Setup, Wanted};
 use crate::vm::initramfs::INIT;
@@ -172,9 +173,13 @@ impl Guest {
             std::fs::create_dir_all(&wanted.spec.workspace.layer)
                 .stage("make a scratch workspace")?;
         }
+        // Exec control in a guest is its kernel's. The supervisor's own would lay overlays over shared
+        // folders, which open files in a way that only their owner may (O_NOATIME).
+        let mut spec = wanted.spec.clone();
+        spec.exec = ExecPolicy::default();
         let environment = self
             .supervisor
-            .create(&wanted.spec)
+            .create(&spec)
             .map_err(|error| failure(&error))?;
         let mut report = environment.report().clone();
         let judged = self
