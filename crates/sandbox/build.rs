@@ -1,14 +1,14 @@
 //! Compiles the kernel's part of exec control, when it is wanted; otherwise does nothing.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 const SOURCE: &str = "bpf/exec.bpf.c";
 
-fn main() {
+fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     if std::env::var_os("CARGO_FEATURE_BPF_LSM").is_none() {
-        return;
+        return ExitCode::SUCCESS;
     }
     println!("cargo::rerun-if-changed={SOURCE}");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("exec.bpf.o");
@@ -30,15 +30,15 @@ fn main() {
         .arg(&out)
         .status();
     match status {
-        Ok(status) if status.success() => {}
+        Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(status) => fail(&format!("clang could not compile {SOURCE} ({status})")),
         Err(error) => fail(&format!("clang cannot be started ({error})")),
     }
 }
 
-fn fail(what: &str) -> ! {
+fn fail(what: &str) -> ExitCode {
     println!(
         "cargo::error={what}; the feature bpf-lsm needs clang, libbpf-dev, libelf-dev and zlib1g-dev"
     );
-    std::process::exit(1);
+    ExitCode::FAILURE
 }

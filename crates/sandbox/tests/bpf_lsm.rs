@@ -1,6 +1,7 @@
 //! Exec control by BPF-LSM, in a guest: hosts often cannot load it.
 #![cfg(feature = "bpf-lsm")]
 #![allow(clippy::print_stdout, reason = "a test says how long a boot took")]
+#![expect(clippy::unwrap_used, reason = "checks of a test are functions")]
 
 mod common;
 mod machine;

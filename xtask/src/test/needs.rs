@@ -34,6 +34,22 @@ const NEEDS: &[Need] = &[
         why: "the console is tested in a browser",
     },
     Need {
+        there: has_machines,
+        packages: &["qemu-system-x86"],
+        why: "environments in virtual machines",
+    },
+    // A package of its own from Debian 13 on; in Debian 12 it comes with the one above.
+    Need {
+        there: || has_virtiofsd() || !is_package("virtiofsd"),
+        packages: &["virtiofsd"],
+        why: "folders shared with virtual machines",
+    },
+    Need {
+        there: can_build_exec_control,
+        packages: &["clang", "libbpf-dev", "libelf-dev", "zlib1g-dev", "pkgconf"],
+        why: "exec control in the kernel is written in C",
+    },
+    Need {
         there: || on_path("busybox"),
         package: "busybox-static",
         why: "a shell that an image of the tests can hold",

@@ -47,6 +47,9 @@ struct Segment {
     length: u64,
 }
 
+/// Names of libraries, and folders the file itself wants searched first.
+type Wanted = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
 fn malformed(what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
@@ -116,8 +119,8 @@ impl<'a> Elf<'a> {
         ))))
     }
 
-    /// Names of libraries, and folders the file itself wants searched first.
-    fn libraries(&self) -> io::Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    /// The libraries it names.
+    fn libraries(&self) -> io::Result<Wanted> {
         let (mut needed, mut folders) = (Vec::new(), Vec::new());
         let Some(segment) = self
             .segments

@@ -31,17 +31,19 @@ mod machine;
 mod probe;
 mod qemu;
 mod running;
+mod start;
 
 #[cfg(feature = "bpf-lsm")]
 pub(crate) use elf::{dependencies, interpreter};
 
 pub use driver::{MachineSpec, Qemu, Shares, Started, VmDriver};
-pub use environment::{Vm, VmEnvironment, VmSpec};
+pub use environment::VmEnvironment;
 pub use error::VmError;
 pub use kernel::Kernel;
 pub use machine::Machine;
 pub use probe::vm_preflight;
 pub use running::VmRunning;
+pub use start::{Vm, VmSpec};
 
 use crate::identity::Identity;
 
