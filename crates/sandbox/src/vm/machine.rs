@@ -20,6 +20,8 @@ use crate::wire::{Malformed, Reader, Writer};
 
 /// Bytes of the console kept for explanations.
 const CONSOLE: usize = 64 << 10;
+/// How long a keeper may take to say which program ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Lines of it shown in an error.
 const TAIL: usize = 6;
 
@@ -120,6 +122,8 @@ pub struct Machine {
     pub(super) channel: UnixStream,
     console: Arc<Mutex<VecDeque<u8>>>,
     memory_mib: u64,
+    /// Which program ended and how, once the keeper said so.
+    ended: Mutex<Option<(String, String)>>,
 }
 
 /// Starts a keeper, and through it the machine.
@@ -158,6 +162,7 @@ pub(super) fn start(
         channel,
         console: lines,
         memory_mib: order.memory_mib,
+        ended: Mutex::new(None),
     };
     let message = order.encode();
     let fds = [guest.as_fd(), initramfs.as_fd(), output.as_fd()];
@@ -287,22 +292,24 @@ impl Machine {
 
     /// The error of a machine whose channel closed.
     pub(super) fn closed(&self) -> VmError {
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = match &*keeper {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_none() {
+            let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
             // The keeper speaks as soon as it sees that a program ended.
-            Some(keeper) => process::poll([keeper.as_fd()], Some(Duration::from_secs(5)))
-                .ok()
-                .filter(|[ready]| *ready)
-                .and_then(|_| receive(keeper).ok()),
-            None => None,
-        };
-        drop(keeper);
-        match said {
-            Some(Said::Ended(program, status)) => {
-                self.end();
-                self.explain(&program, &status)
-            }
-            _ => self.explain("the machine", "its channel closed"),
+            let said = keeper.as_ref().and_then(|keeper| {
+                let [ready] = process::poll([keeper.as_fd()], Some(LAST_WORDS)).ok()?;
+                ready.then(|| receive(keeper).ok()).flatten()
+            });
+            drop(keeper);
+            *ended = match said {
+                Some(Said::Ended(program, status)) => Some((program, status)),
+                _ => Some(("the machine".to_owned(), "its channel closed".to_owned())),
+            };
+            self.end();
+        }
+        match &*ended {
+            Some((program, status)) => self.explain(program, status),
+            None => VmError::Nonsense,
         }
     }
 
