@@ -148,7 +148,7 @@ pub struct Denial {
 }
 
 /// Bytes of a denial as the kernel program writes it, and as it travels.
-const DENIAL: usize = 64;
+pub(crate) const DENIAL: usize = 64;
 
 impl Denial {
     /// Writes what [`decode`](Self::decode) reads.

@@ -14,7 +14,7 @@ use crate::exec_policy::{Digest, RuleVerdict};
 use crate::lsm;
 use crate::message::{Exec, Order};
 use crate::report::IsolationReport;
-use crate::spec::ExecSpec;
+use crate::spec::{EnvironmentSpec, ExecSpec};
 use crate::wire::Writer;
 
 /// How long the guest may take for what a host does in milliseconds, without KVM and when busy.
@@ -29,15 +29,23 @@ pub struct VmEnvironment {
     number: u64,
     id: String,
     report: IsolationReport,
+    /// Life of the environment: no step is longer.
+    wall: Duration,
 }
 
 impl VmEnvironment {
-    pub(super) fn new(link: &Arc<Link>, number: u64, id: String, report: IsolationReport) -> Self {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        number: u64,
+        spec: &EnvironmentSpec,
+        report: IsolationReport,
+    ) -> Self {
         Self {
             link: Arc::clone(link),
             number,
-            id,
+            id: spec.id.clone(),
             report,
+            wall: spec.limits.wall,
         }
     }
 
@@ -115,7 +123,8 @@ impl VmEnvironment {
         stdin: Option<OwnedFd>,
     ) -> Result<VmRunning, VmError> {
         let number = self.link.number();
-        let running = running::prepare(&self.link, number, outputs, exec.timeout);
+        let limit = exec.timeout.map_or(self.wall, |limit| limit.min(self.wall));
+        let running = running::prepare(&self.link, number, outputs, limit);
         self.link.route(number, Route::Step(running.progress()));
         let mut body = Writer::default();
         body.number(self.number).bytes(&Order::Exec(exec).encode());

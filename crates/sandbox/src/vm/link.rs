@@ -1,6 +1,6 @@
 //! The host's end of the stream: greetings with a deadline, then a thread that hands out frames.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::error::VmError;
 use super::frame::{self, Frame, Kind, VERSION};
 use super::machine::Machine;
-use super::running::Progress;
+use super::running::{Progress, Taken};
 use crate::wire::Reader;
 
 /// What waits for frames of one number.
@@ -29,7 +29,7 @@ pub(super) struct Link {
     routes: Mutex<HashMap<u64, Route>>,
     numbers: AtomicU64,
     gone: AtomicBool,
-    denials: Mutex<Vec<Vec<u8>>>,
+    denials: Mutex<VecDeque<Vec<u8>>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -101,11 +101,22 @@ impl io::Read for Patient<'_> {
 pub(super) fn refused(frame: &Frame) -> VmError {
     match frame::refused(&frame.body) {
         Ok(failure) => VmError::Guest {
-            stage: failure.stage,
+            stage: clean(&failure.stage),
             source: io::Error::from_raw_os_error(failure.errno),
         },
         Err(_) => VmError::Nonsense,
     }
+}
+
+/// Longest text of a guest that is passed on, in characters.
+const MAX_TEXT: usize = 1000;
+
+/// A guest's words: bounded, and without what a terminal takes for an order.
+fn clean(text: &str) -> String {
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(MAX_TEXT)
+        .collect()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -143,36 +154,45 @@ impl Link {
                 let Some(link) = weak.upgrade() else {
                     return;
                 };
-                link.hand_out(frame);
+                if !link.hand_out(frame) {
+                    break;
+                }
             }
             if let Some(link) = weak.upgrade() {
+                // Whatever it is that runs there still, nobody listens to it any more.
+                let _ = link.machine.closed();
                 link.lose();
             }
         });
         Ok(link)
     }
 
-    fn hand_out(&self, frame: Frame) {
+    /// Gives a frame to whom it is for; false when the guest breaks the protocol.
+    fn hand_out(&self, frame: Frame) -> bool {
         if frame.kind == Kind::Denial {
+            // Of fixed length: a guest that floods cannot fill the host's memory.
+            let known = frame.body.len() == crate::lsm::DENIAL;
             let mut denials = locked(&self.denials);
             if denials.len() >= MAX_DENIALS {
-                denials.remove(0);
+                denials.pop_front();
             }
-            denials.push(frame.body);
-            return;
+            denials.extend(known.then_some(frame.body));
+            return known;
         }
         let mut routes = locked(&self.routes);
-        let done = match routes.get(&frame.stream) {
+        let last = match routes.get(&frame.stream) {
             Some(Route::Answer(_)) => true,
-            Some(Route::Step(progress)) => progress.take(&frame),
+            Some(Route::Step(progress)) => match progress.take(&frame) {
+                Taken::More => false,
+                Taken::Last => true,
+                Taken::Nonsense => return false,
+            },
             None => false,
         };
-        if !done {
-            return;
-        }
-        if let Some(Route::Answer(sender)) = routes.remove(&frame.stream) {
+        if last && let Some(Route::Answer(sender)) = routes.remove(&frame.stream) {
             let _ = sender.send(frame);
         }
+        true
     }
 
     /// Everything that waits learns that the machine is gone.
@@ -237,7 +257,7 @@ impl Link {
         }
     }
 
-    pub(super) fn take_denials(&self) -> Vec<Vec<u8>> {
+    pub(super) fn take_denials(&self) -> VecDeque<Vec<u8>> {
         std::mem::take(&mut *locked(&self.denials))
     }
 }

@@ -20,6 +20,8 @@ use crate::wire::{Malformed, Reader, Writer};
 
 /// Bytes of the console kept for explanations.
 const CONSOLE: usize = 64 << 10;
+/// Bytes of a line shown.
+const LINE: usize = 200;
 /// How long a keeper may take to say which program ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Lines of it shown in an error.
@@ -247,6 +249,7 @@ impl Machine {
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty())
+            .map(|line| line.get(..LINE).unwrap_or(line))
             .collect();
         if lines.is_empty() {
             return "nothing was printed on its console".to_owned();

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use crate::spec::{Exit, ExitStatus};
 use crate::sys::process;
 use crate::wire::{Reader, Writer};
 
-/// How much later than its timeout the end of a step may be reported, before the guest counts as
-/// hanging and is ended.
+/// How much later than its timeout, the life of its environment or its kill the end of a step may be
+/// reported, before the guest counts as hanging and is ended.
 const GRACE: Duration = Duration::from_secs(60);
 /// How long the last output may take to be written after the end of a step. Files take no time; a
 /// pipe that nobody reads takes for ever.
@@ -33,34 +33,74 @@ struct State {
     outputs: [Option<Sender<Vec<u8>>>; 2],
     /// Outputs not yet written out in full.
     open: usize,
+    /// Bytes of each output that came and are not yet written out.
+    pending: [usize; 2],
     /// Bytes of input that may be sent.
     room: usize,
     started: Instant,
+    /// When the guest must have reported the end, at the latest.
+    deadline: Option<Instant>,
+}
+
+/// What a frame means for its step.
+pub(super) enum Taken {
+    /// More will come.
+    More,
+    /// It was the last.
+    Last,
+    /// The guest sends more than it may: it is not our program any more.
+    Nonsense,
 }
 
 impl Progress {
+    /// The state of a step that must end within `limit`, and where its two outputs arrive.
+    fn new(limit: Duration) -> (Self, [Receiver<Vec<u8>>; 2]) {
+        let ((out, out_end), (err, err_end)) = (channel(), channel());
+        let started = Instant::now();
+        let state = State {
+            exit: None,
+            outputs: [Some(out), Some(err)],
+            open: 2,
+            pending: [0; 2],
+            room: WINDOW,
+            started,
+            deadline: started.checked_add(limit.saturating_add(GRACE)),
+        };
+        let progress = Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        };
+        (progress, [out_end, err_end])
+    }
+
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a frame of this step; whether it was the last.
-    pub(super) fn take(&self, frame: &Frame) -> bool {
+    /// Takes a frame of this step.
+    pub(super) fn take(&self, frame: &Frame) -> Taken {
         let mut state = self.locked();
         match frame.kind {
             Kind::Output => {
-                if let Some((which, bytes)) = frame.body.split_first()
-                    && let Some(Some(output)) = state.outputs.get(usize::from(*which))
-                {
+                let Some((which, bytes)) = frame.body.split_first() else {
+                    return Taken::Nonsense;
+                };
+                let which = usize::from(*which);
+                match state.pending.get_mut(which) {
+                    Some(pending) if *pending + bytes.len() <= WINDOW => *pending += bytes.len(),
+                    _ => return Taken::Nonsense,
+                }
+                if let Some(Some(output)) = state.outputs.get(which) {
                     let _ = output.send(bytes.to_vec());
                 }
-                return false;
+                return Taken::More;
             }
             Kind::Fed => {
                 let fed = Reader::new(&frame.body).number().unwrap_or(0);
                 let fed = usize::try_from(fed).unwrap_or(usize::MAX);
                 state.room = state.room.saturating_add(fed).min(WINDOW);
                 self.changed.notify_all();
-                return false;
+                return Taken::More;
             }
             Kind::Ended => {
                 let exit = match Reply::decode(&frame.body) {
@@ -85,7 +125,14 @@ impl Progress {
         }
         state.outputs = [None, None];
         self.changed.notify_all();
-        true
+        Taken::Last
+    }
+
+    /// Output was written out; the guest may send as much again.
+    fn written(&self, which: u8, bytes: usize) {
+        if let Some(pending) = self.locked().pending.get_mut(usize::from(which)) {
+            *pending = pending.saturating_sub(bytes);
+        }
     }
 
     /// The machine is gone.
@@ -119,7 +166,6 @@ pub struct VmRunning {
     link: Arc<Link>,
     number: u64,
     progress: Arc<Progress>,
-    timeout: Option<Duration>,
     /// Closed when the step has ended, so that nothing waits for more input.
     stop_input: Mutex<Option<OwnedFd>>,
     waited: Mutex<bool>,
@@ -131,35 +177,29 @@ impl std::fmt::Debug for Progress {
     }
 }
 
-/// Threads and state for a step that is about to be asked for.
+/// Threads and state for a step that is about to be asked for, and must end within `limit`.
 pub(super) fn prepare(
     link: &Arc<Link>,
     number: u64,
     outputs: [OwnedFd; 2],
-    timeout: Option<Duration>,
+    limit: Duration,
 ) -> VmRunning {
-    let (senders, receivers): (Vec<_>, Vec<_>) = [(); 2].iter().map(|()| channel()).unzip();
-    let mut senders = senders.into_iter();
-    let progress = Arc::new(Progress {
-        state: Mutex::new(State {
-            exit: None,
-            outputs: [senders.next(), senders.next()],
-            open: 2,
-            room: WINDOW,
-            started: Instant::now(),
-        }),
-        changed: Condvar::new(),
-    });
+    let (progress, receivers) = Progress::new(limit);
+    let progress = Arc::new(progress);
     for ((which, output), receiver) in (0_u8..).zip(outputs).zip(receivers) {
-        let (link, progress) = (Arc::clone(link), Arc::clone(&progress));
+        // The machine need not live for an output that nobody reads.
+        let (link, progress) = (Arc::downgrade(link), Arc::clone(&progress));
         std::thread::spawn(move || {
             let mut output = File::from(output);
             while let Ok(bytes) = receiver.recv() {
                 // A reader that is gone loses the rest; the step goes on, as it would with a file.
                 let _ = output.write_all(&bytes);
+                progress.written(which, bytes.len());
                 let mut taken = Writer::default();
                 taken.byte(which).number(bytes.len() as u64);
-                let _ = link.send(Kind::Taken, number, &taken.finish());
+                if let Some(link) = link.upgrade() {
+                    let _ = link.send(Kind::Taken, number, &taken.finish());
+                }
             }
             drop(output);
             progress.closed();
@@ -169,7 +209,6 @@ pub(super) fn prepare(
         link: Arc::clone(link),
         number,
         progress,
-        timeout,
         stop_input: Mutex::new(None),
         waited: Mutex::new(false),
     }
@@ -224,9 +263,11 @@ impl VmRunning {
     pub fn wait(&self) -> Exit {
         *self.waited.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let mut state = self.progress.locked();
-        let end = self.timeout.map(|timeout| Instant::now() + timeout + GRACE);
         while state.exit.is_none() {
-            state = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            let left = state
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
                 Some(left) if left.is_zero() => {
                     drop(state);
                     self.link.machine.end();
@@ -260,7 +301,15 @@ impl VmRunning {
 
     /// Kills the step and everything it started; [`wait`](Self::wait) then reports signal 9. A step
     /// that has ended, or whose machine is gone, stays ended.
+    ///
+    /// A guest that does not report the end within a minute is ended.
     pub fn kill(&self) {
+        {
+            let mut state = self.progress.locked();
+            let deadline = Instant::now() + GRACE;
+            state.deadline = Some(state.deadline.map_or(deadline, |old| old.min(deadline)));
+            self.progress.changed.notify_all();
+        }
         let _ = self.link.send(Kind::Kill, self.number, &[]);
     }
 }
@@ -291,5 +340,51 @@ impl Drop for VmRunning {
             self.kill();
             let _ = self.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(which: u8, length: usize) -> Frame {
+        let mut body = vec![which];
+        body.resize(length + 1, b'x');
+        Frame {
+            kind: Kind::Output,
+            stream: 1,
+            body,
+        }
+    }
+
+    #[test]
+    fn a_guest_that_sends_more_than_it_may_is_not_listened_to() {
+        let (progress, receivers) = Progress::new(Duration::from_secs(1));
+        for _ in 0..WINDOW / CHUNK {
+            assert!(matches!(progress.take(&output(0, CHUNK)), Taken::More));
+        }
+        assert!(matches!(progress.take(&output(1, CHUNK)), Taken::More));
+        assert!(matches!(progress.take(&output(0, 1)), Taken::Nonsense));
+        // Room again, when some was written out.
+        let bytes = receivers[0].recv().unwrap();
+        progress.written(0, bytes.len());
+        assert!(matches!(progress.take(&output(0, 1)), Taken::More));
+        assert!(matches!(progress.take(&output(2, 1)), Taken::Nonsense));
+        let empty = Frame {
+            kind: Kind::Output,
+            stream: 1,
+            body: Vec::new(),
+        };
+        assert!(matches!(progress.take(&empty), Taken::Nonsense));
+    }
+
+    #[test]
+    fn a_lost_machine_ends_its_steps() {
+        let (progress, receivers) = Progress::new(Duration::from_secs(1));
+        progress.gone();
+        assert!(receivers[0].recv().is_err(), "outputs are closed");
+        let exit = progress.locked().exit.clone().unwrap();
+        assert_eq!(exit.status, ExitStatus::EnvironmentGone);
+        assert!(!progress.reserve(1));
     }
 }

@@ -214,7 +214,6 @@ impl Vm {
 
     fn create(&self, shared: bool, spec: &EnvironmentSpec) -> Result<VmEnvironment, VmError> {
         let number = self.link.number();
-        let id = spec.id.clone();
         let wanted = Wanted::new(shared, spec).encode();
         let answer = self.ask(Kind::Create, number, &wanted, "make an environment")?;
         let Ok(Reply::Ready {
@@ -232,7 +231,7 @@ impl Vm {
             weaker: self.weaker.iter().cloned().chain(weaker).collect(),
         };
         // Dropping it destroys the environment.
-        let environment = VmEnvironment::new(&self.link, number, id, report);
+        let environment = VmEnvironment::new(&self.link, number, spec, report);
         let failed = environment
             .report()
             .self_test
