@@ -12,11 +12,11 @@ pub(super) const INSTALLED: &str = "/";
 /// What to do where there is none.
 pub(super) const CURE: &str = "apt-get install linux-image-cloud-amd64, or unpack that package somewhere (dpkg -x) and name the folder";
 
-/// Modules a guest may need, in an order in which each finds what it depends on. Those that are
-/// built into the kernel have no file and are left out.
+/// Modules a guest may need, those that others depend on first. Those that are built into the kernel
+/// have no file and are left out.
 const WANTED: &[&str] = &[
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
     "virtio_pci",

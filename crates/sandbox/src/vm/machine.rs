@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::VmError;
+use super::guest;
 use super::keeper::{self, Word};
 use crate::sys::{process, socket, spawn};
 use crate::wire::{Malformed, Reader, Writer};
@@ -283,7 +284,8 @@ impl Machine {
                 message,
             };
         }
-        if let Some(message) = line("Kernel panic") {
+        // Our own first process says why it ends, and then the kernel panics.
+        if let Some(message) = line(guest::LAST_WORDS).or_else(|| line("Kernel panic")) {
             return VmError::Panic { message };
         }
         VmError::Ended {

@@ -24,6 +24,8 @@ use crate::wire::Writer;
 
 /// First argument of the first process, from the kernel's command line.
 pub(super) const ARGUMENT: &str = "__guest-init";
+/// What the guest's last line on the console begins with, when it cannot go on.
+pub(super) const LAST_WORDS: &str = "nightcrew guest: cannot";
 /// How long the port may take to appear; the kernel makes it in the background.
 const PORT_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks for it.
@@ -38,7 +40,7 @@ pub(super) fn main() -> i32 {
     // Read by the host, from the console, when the kernel panics at our end.
     if let Ok(Err(failure)) = outcome {
         let line = format!(
-            "nightcrew guest: cannot {}: {}\n",
+            "{LAST_WORDS} {}: {}\n",
             failure.stage,
             std::io::Error::from_raw_os_error(failure.errno)
         );

@@ -2,8 +2,10 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::message::{Failure, Stage};
 use crate::sys::process::{self, Forked, Waited};
@@ -35,25 +37,41 @@ pub(super) fn kernel_files() -> Result<(), Failure> {
             result => result.stage("mount what the kernel shows")?,
         }
     }
-    let mut names: Vec<_> = fs::read_dir(MODULES)
+    let mut waiting: Vec<PathBuf> = fs::read_dir(MODULES)
         .stage("list modules")?
         .flatten()
         .map(|entry| entry.path())
         .collect();
-    names.sort();
-    for path in names {
-        let compressed = path.extension().is_none_or(|extension| extension != "ko");
-        let module = file::open(&c_path(&path).stage("name a module")?, libc::O_RDONLY)
-            .stage("open a module")?;
-        // A module that this kernel has no use for may be refused; what is missing shows when it is
-        // needed, with its own name.
-        let loaded = machine::load_module(std::os::fd::AsFd::as_fd(&module), compressed);
-        if let Err(error) = loaded {
-            let line = format!("nightcrew guest: module {}: {error}\n", path.display());
-            let _ = fs::write("/dev/kmsg", line);
+    waiting.sort();
+    // Modules wait for each other, in ways that differ between kernels: as long as one more loads,
+    // the others are tried again.
+    loop {
+        let before = waiting.len();
+        let mut refused = Vec::new();
+        for path in waiting {
+            if let Err(error) = load(&path) {
+                refused.push((path, error));
+            }
         }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        if refused.len() == before {
+            // A module that this kernel has no use for; what is missing shows when it is needed.
+            for (path, error) in refused {
+                let line = format!("nightcrew guest: module {}: {error}\n", path.display());
+                let _ = fs::write("/dev/kmsg", line);
+            }
+            return Ok(());
+        }
+        waiting = refused.into_iter().map(|(path, _)| path).collect();
     }
-    Ok(())
+}
+
+fn load(path: &Path) -> io::Result<()> {
+    let compressed = path.extension().is_none_or(|extension| extension != "ko");
+    let module = file::open(&c_path(path)?, libc::O_RDONLY)?;
+    machine::load_module(module.as_fd(), compressed)
 }
 
 /// Mounts what the host shares and makes a root that looks like a host's.
@@ -105,7 +123,7 @@ pub(super) fn enter(sharing: Sharing) -> Result<(), Failure> {
     Ok(())
 }
 
-fn within(new: &Path, path: &str) -> std::path::PathBuf {
+fn within(new: &Path, path: &str) -> PathBuf {
     new.join(path.trim_start_matches('/'))
 }
 
