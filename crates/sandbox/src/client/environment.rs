@@ -87,6 +87,7 @@ impl Environment {
     }
 
     /// Its first process, as this process's pid namespace numbers it; absent when it has ended.
+    #[cfg(feature = "bpf-lsm")]
     pub(crate) fn first_process(&self) -> Option<i32> {
         use std::os::fd::AsRawFd;
         let path = format!("/proc/self/fdinfo/{}", self.link.pidfd.as_raw_fd());

@@ -20,13 +20,36 @@ impl Cgroup {
     /// # Errors
     /// [`LsmError::Cgroup`] where no such hierarchy is mounted, or it may not be changed.
     pub fn create(name: &str) -> Result<Self, LsmError> {
+        Self::make(Path::new(""), name)
+    }
+
+    /// Makes a cgroup below the one a process is in, and moves the process into it: whatever limits
+    /// hold for the process hold on.
+    ///
+    /// # Errors
+    /// [`LsmError::Cgroup`], also when the process is gone.
+    pub fn create_below(process: i32, name: &str) -> Result<Self, LsmError> {
+        let cgroups = fs::read_to_string(format!("/proc/{process}/cgroup"));
+        let cgroups = cgroups.map_err(|source| LsmError::Cgroup {
+            action: "find what is above",
+            name: name.to_owned(),
+            source,
+        })?;
+        // The line of the second hierarchy; where there is none, making it says so.
+        let above = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
+        let cgroup = Self::make(Path::new(above.unwrap_or_default()), name)?;
+        cgroup.add(process)?;
+        Ok(cgroup)
+    }
+
+    fn make(above: &Path, name: &str) -> Result<Self, LsmError> {
         let failed = |source| LsmError::Cgroup {
             action: "make",
             name: name.to_owned(),
             source,
         };
         let root = hierarchy().ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound)))?;
-        let path = root.join(name);
+        let path = root.join(above).join(name);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => result.map_err(failed)?,

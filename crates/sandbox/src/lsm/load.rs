@@ -9,7 +9,8 @@ use std::time::Duration;
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, RingBufferBuilder};
 
 use super::{Cgroup, Denial, LsmError, mode_number, verdict_number};
-use crate::exec_policy::{Digest, ExecMode, RuleVerdict};
+use crate::client::Environment;
+use crate::exec_policy::{Digest, ExecMode, ExecPolicy, ExecTarget, RuleVerdict};
 
 /// The kernel's part, compiled from `bpf/exec.bpf.c` when this crate was.
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/exec.bpf.o"));
@@ -135,6 +136,38 @@ impl Lsm {
         self.map("rules")?
             .update(&cgroup.id().to_ne_bytes(), &rule, MapFlags::ANY)
             .map_err(refused("enroll a cgroup"))
+    }
+
+    /// Puts an environment under exec control, before its first step: in a cgroup of its own below
+    /// the one it is in, under policy number `policy`, with the mode and the rules for digests of
+    /// `exec`. (Names, paths and packages are resolved to digests by others, who then call
+    /// [`set_verdict`](Self::set_verdict).)
+    ///
+    /// The result stands for the environment: [`dismiss_cgroup`](Self::dismiss_cgroup) it when the
+    /// environment is gone.
+    ///
+    /// # Errors
+    /// [`LsmError`]; the environment must then not be used.
+    pub fn enroll_environment(
+        &mut self,
+        environment: &Environment,
+        exec: &ExecPolicy,
+        policy: u32,
+    ) -> Result<Cgroup, LsmError> {
+        for rule in &exec.rules {
+            if let ExecTarget::Digest(digest) = &rule.target {
+                self.set_verdict(policy, digest, Some(rule.verdict))?;
+            }
+        }
+        let gone = || LsmError::Cgroup {
+            action: "find the environment for",
+            name: environment.id().to_owned(),
+            source: io::Error::from_raw_os_error(libc::ESRCH),
+        };
+        let process = environment.first_process().ok_or_else(gone)?;
+        let cgroup = Cgroup::create_below(process, &format!("nightcrew-exec-{policy}"))?;
+        self.enroll_cgroup(&cgroup, exec.mode, policy)?;
+        Ok(cgroup)
     }
 
     /// Takes a cgroup out again, before it is removed: its id may come back.

@@ -1,6 +1,7 @@
 //! Exec control in the guest, by BPF-LSM. Without the feature, `no_control.rs` stands in its place.
 
-use crate::exec_policy::{ExecMode, ExecPolicy, ExecTarget};
+use crate::client::Environment;
+use crate::exec_policy::{ExecMode, ExecPolicy};
 use crate::message::Failure;
 use crate::report::ProbeResult;
 
@@ -48,34 +49,20 @@ impl Control {
     /// Puts an environment under exec control; the name of the layer when it is.
     pub(super) fn enroll(
         &mut self,
-        environment: u64,
+        number: u64,
         exec: &ExecPolicy,
-        process: Option<i32>,
+        environment: &Environment,
     ) -> Result<Option<String>, Failure> {
-        let stage = "judge programs";
         let Some(loaded) = &mut self.loaded else {
             return Ok(None);
         };
         if exec.mode == ExecMode::Off {
             return Ok(None);
         }
-        let process = process.ok_or_else(|| absent(stage))?;
-        let policy = policy(environment)?;
-        for rule in &exec.rules {
-            // Names and paths are the gate's, which resolves them to digests.
-            if let ExecTarget::Digest(digest) = &rule.target {
-                loaded
-                    .set_verdict(policy, digest, Some(rule.verdict))
-                    .map_err(|error| failed(stage, &error))?;
-            }
-        }
-        let cgroup = lsm::Cgroup::create(&format!("environment-{environment}"))
-            .map_err(|error| failed(stage, &error))?;
-        cgroup.add(process).map_err(|error| failed(stage, &error))?;
-        loaded
-            .enroll_cgroup(&cgroup, exec.mode, policy)
-            .map_err(|error| failed(stage, &error))?;
-        self.cgroups.insert(environment, cgroup);
+        let cgroup = loaded
+            .enroll_environment(environment, exec, policy(number)?)
+            .map_err(|error| failed("judge programs", &error))?;
+        self.cgroups.insert(number, cgroup);
         Ok(Some(LAYER.to_owned()))
     }
 

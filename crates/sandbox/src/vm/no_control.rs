@@ -1,5 +1,6 @@
 //! Exec control in the guest, in a program built without it: asking for it is refused.
 
+use crate::client::Environment;
 use crate::exec_policy::ExecPolicy;
 use crate::message::Failure;
 use crate::report::ProbeResult;
@@ -32,9 +33,9 @@ impl Control {
 
     pub(super) fn enroll(
         &mut self,
-        _environment: u64,
+        _number: u64,
         _exec: &ExecPolicy,
-        _process: Option<i32>,
+        _environment: &Environment,
     ) -> Result<Option<String>, Failure> {
         // Had it been asked for, the start would have been refused.
         Ok(None)

@@ -182,9 +182,7 @@ impl Guest {
             .create(&spec)
             .map_err(|error| failure(&error))?;
         let mut report = environment.report().clone();
-        let judged = self
-            .exec
-            .enroll(number, &wanted.spec.exec, environment.first_process())?;
+        let judged = self.exec.enroll(number, &wanted.spec.exec, &environment)?;
         report.layers.extend(judged);
         let reply = Reply::Ready {
             layers: report.layers,
