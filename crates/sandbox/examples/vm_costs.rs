@@ -117,6 +117,7 @@ fn step(script: &str) -> std::io::Result<ExecSpec> {
         stdin: None,
         stdout: null()?.into(),
         stderr: null()?.into(),
+        terminal: None,
         timeout: None,
     })
 }

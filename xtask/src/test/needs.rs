@@ -1,5 +1,6 @@
 //! Programs that tests start: installed where this may be done, named where not.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -51,7 +52,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         there: || on_path("busybox"),
-        package: "busybox-static",
+        packages: &["busybox-static"],
         why: "a shell that an image of the tests can hold",
     },
 ];
@@ -60,7 +61,7 @@ const NEEDS: &[Need] = &[
 pub(super) fn provide() -> Result<Vec<String>> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.there)()).collect();
     if missing.is_empty() {
-        say("Nothing needs to be installed: git, PostgreSQL and Chromium are here.");
+        say("Nothing needs to be installed: git, PostgreSQL, QEMU, clang and Chromium are here.");
         return Ok(Vec::new());
     }
     if nix::unistd::geteuid().is_root() && on_path("apt-get") {
@@ -70,6 +71,34 @@ pub(super) fn provide() -> Result<Vec<String>> {
     let lines: Vec<String> = absent.map(|need| absence(need)).collect();
     lines.iter().for_each(say);
     Ok(lines)
+}
+
+/// Whether the feature `bpf-lsm` of the sandbox can be built here.
+pub(super) fn can_build_exec_control() -> bool {
+    on_path("clang")
+        && on_path("pkg-config")
+        && ["bpf/bpf_helpers.h", "libelf.h", "zlib.h"]
+            .iter()
+            .all(|header| Path::new("/usr/include").join(header).exists())
+}
+
+/// Where the sandbox looks for QEMU.
+fn has_machines() -> bool {
+    ["/usr/bin", "/usr/local/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join("qemu-system-x86_64").is_file())
+}
+
+fn has_virtiofsd() -> bool {
+    ["/usr/libexec", "/usr/lib", "/usr/lib/qemu"]
+        .iter()
+        .any(|folder| Path::new(folder).join("virtiofsd").is_file())
+}
+
+/// Whether this distribution has a package of this name.
+fn is_package(name: &str) -> bool {
+    let shown = Command::new("apt-cache").args(["show", name]).output();
+    shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
 fn absence(need: &Need) -> String {

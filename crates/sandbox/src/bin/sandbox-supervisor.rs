@@ -56,6 +56,7 @@ fn machine(place: &Path, kernel: &Path, once: bool) -> Result<(), Box<dyn Error>
             stdin: None,
             stdout: std::io::stdout().as_fd().try_clone_to_owned()?,
             stderr: std::io::stderr().as_fd().try_clone_to_owned()?,
+            terminal: None,
             timeout: None,
         })
     };

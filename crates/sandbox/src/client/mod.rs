@@ -2,7 +2,7 @@
 
 mod environment;
 pub(crate) mod request;
-mod requirement;
+pub(crate) mod requirement;
 mod running;
 mod terminal;
 

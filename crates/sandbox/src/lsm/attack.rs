@@ -90,12 +90,10 @@ pub(super) fn probe() -> Finding {
             )
         }
     };
-    Finding {
-        name: FINDING.to_owned(),
-        ok: cause.is_empty(),
-        cause,
-        cure,
+    if cause.is_empty() {
+        return Finding::active(FINDING, "loaded, and attacked in every way known");
     }
+    Finding::absent(FINDING, cause, cure)
 }
 
 fn refused(name: &str, outcome: Outcome) -> ProbeResult {

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::LsmError;
 
-/// A cgroup made here. Dropping it removes it, if no process is left in it.
+/// A cgroup. Dropping it removes it when it was made here and no process is left in it.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
     id: u64,
+    /// Whether it is ours to remove.
+    made: bool,
 }
 
 impl Cgroup {
@@ -23,23 +25,38 @@ impl Cgroup {
         Self::make(Path::new(""), name)
     }
 
-    /// Makes a cgroup below the one a process is in, and moves the process into it: whatever limits
-    /// hold for the process hold on.
+    /// The cgroup that a process does not share with its parent: the one it is in, or where that is
+    /// the parent's too, a new one below it, into which the process is moved. Whatever limits hold
+    /// for the process hold on.
     ///
     /// # Errors
     /// [`LsmError::Cgroup`], also when the process is gone.
-    pub fn create_below(process: i32, name: &str) -> Result<Self, LsmError> {
-        let cgroups = fs::read_to_string(format!("/proc/{process}/cgroup"));
-        let cgroups = cgroups.map_err(|source| LsmError::Cgroup {
+    pub fn own_of(process: i32, name: &str) -> Result<Self, LsmError> {
+        let failed = |source| LsmError::Cgroup {
             action: "find what is above",
             name: name.to_owned(),
             source,
-        })?;
-        // The line of the second hierarchy; where there is none, making it says so.
-        let above = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
-        let cgroup = Self::make(Path::new(above.unwrap_or_default()), name)?;
-        cgroup.add(process)?;
-        Ok(cgroup)
+        };
+        let status = fs::read_to_string(format!("/proc/{process}/status")).map_err(failed)?;
+        let parent = status.lines().find_map(|line| {
+            let number = line.strip_prefix("PPid:")?.trim();
+            number.parse::<i32>().ok()
+        });
+        let present = path_of(process).map_err(failed)?;
+        let shared = parent.is_none_or(|parent| path_of(parent).is_ok_and(|path| path == present));
+        if shared {
+            let cgroup = Self::make(&present, name)?;
+            cgroup.add(process)?;
+            return Ok(cgroup);
+        }
+        let root = hierarchy().ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound)))?;
+        let path = root.join(present);
+        let id = fs::metadata(&path).map_err(failed)?.ino();
+        Ok(Self {
+            path,
+            id,
+            made: false,
+        })
     }
 
     fn make(above: &Path, name: &str) -> Result<Self, LsmError> {
@@ -56,7 +73,11 @@ impl Cgroup {
         }
         // The kernel's id of a cgroup is the number of its folder.
         let id = fs::metadata(&path).map_err(failed)?.ino();
-        Ok(Self { path, id })
+        Ok(Self {
+            path,
+            id,
+            made: true,
+        })
     }
 
     /// The kernel's id of it.
@@ -86,8 +107,18 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.path);
+        if self.made {
+            let _ = fs::remove_dir(&self.path);
+        }
     }
+}
+
+/// The cgroup of a process, below the top of the second hierarchy.
+fn path_of(process: i32) -> io::Result<PathBuf> {
+    let cgroups = fs::read_to_string(format!("/proc/{process}/cgroup"))?;
+    // Without that hierarchy there is no such line; using it will say so.
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(PathBuf::from(path.unwrap_or_default()))
 }
 
 /// Where the second hierarchy is mounted.

@@ -138,8 +138,8 @@ impl Lsm {
             .map_err(refused("enroll a cgroup"))
     }
 
-    /// Puts an environment under exec control, before its first step: in a cgroup of its own below
-    /// the one it is in, under policy number `policy`, with the mode and the rules for digests of
+    /// Puts an environment under exec control, before its first step: by a cgroup of its
+    /// own, under policy number `policy`, with the mode and the rules for digests of
     /// `exec`. (Names, paths and packages are resolved to digests by others, who then call
     /// [`set_verdict`](Self::set_verdict).)
     ///
@@ -165,7 +165,7 @@ impl Lsm {
             source: io::Error::from_raw_os_error(libc::ESRCH),
         };
         let process = environment.first_process().ok_or_else(gone)?;
-        let cgroup = Cgroup::create_below(process, &format!("nightcrew-exec-{policy}"))?;
+        let cgroup = Cgroup::own_of(process, &format!("nightcrew-exec-{policy}"))?;
         self.enroll_cgroup(&cgroup, exec.mode, policy)?;
         Ok(cgroup)
     }

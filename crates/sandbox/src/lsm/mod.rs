@@ -259,14 +259,11 @@ pub fn probe() -> Finding {
     #[cfg(feature = "bpf-lsm")]
     return attack::probe();
     #[cfg(not(feature = "bpf-lsm"))]
-    Finding {
-        name: FINDING.to_owned(),
-        ok: false,
-        cause: "this program was built without exec control by BPF-LSM".to_owned(),
-        cure:
-            "build it with --features bpf-lsm (needs clang, libbpf-dev, libelf-dev and zlib1g-dev)"
-                .to_owned(),
-    }
+    Finding::absent(
+        FINDING,
+        "this program was built without exec control by BPF-LSM",
+        "build it with --features bpf-lsm (needs clang, libbpf-dev, libelf-dev and zlib1g-dev)",
+    )
 }
 
 #[cfg(test)]

@@ -94,8 +94,13 @@ impl VmEnvironment {
             stdin,
             stdout,
             stderr,
+            terminal,
             timeout,
         } = spec;
+        if terminal.is_some() {
+            let reason = "a step in a virtual machine has no terminal of its own yet";
+            return Err(invalid("terminal", reason));
+        }
         let exec = Exec {
             step: 0,
             argv: argv
@@ -108,6 +113,7 @@ impl VmEnvironment {
                 .collect::<Result<_, _>>()?,
             cwd: cwd.map(|cwd| text("cwd", cwd)).transpose()?,
             stdin: stdin.is_some(),
+            terminal: None,
             timeout,
         };
         if exec.argv.first().is_none_or(|program| program.is_empty()) {

@@ -60,7 +60,7 @@ pub(super) enum Kind {
     Destroyed = 20,
     /// Output of step `stream`: which, then bytes.
     Output = 21,
-    /// Step `stream` has ended: a `message::Reply`.
+    /// Step `stream` has ended: whether memory ran out, then a `message::Reply`.
     Ended = 22,
     /// The guest passed on so many bytes of input of step `stream`.
     Fed = 23,

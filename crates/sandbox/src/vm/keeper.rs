@@ -105,7 +105,7 @@ fn keep(order: &Order, client: &OwnedFd, fds: Vec<OwnedFd>) -> Result<i32, Failu
     }
     let (mapped, map_now) = file::pipe().stage("make a pipe")?;
     let flags = (libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64;
-    match process::clone_with(flags).stage("make a user and a pid namespace")? {
+    match process::clone_with(flags, None).stage("make a user and a pid namespace")? {
         Forked::Child => {
             drop(map_now);
             let code = match run(order, client, fds, &mapped) {

@@ -44,21 +44,11 @@ fn first(paths: &[&str]) -> Option<PathBuf> {
 }
 
 fn good(name: &str) -> Finding {
-    Finding {
-        name: name.to_owned(),
-        ok: true,
-        cause: String::new(),
-        cure: String::new(),
-    }
+    Finding::active(name, "")
 }
 
 fn bad(name: &str, cause: impl Into<String>, cure: impl Into<String>) -> Finding {
-    Finding {
-        name: name.to_owned(),
-        ok: false,
-        cause: cause.into(),
-        cure: cure.into(),
-    }
+    Finding::absent(name, cause, cure)
 }
 
 /// What virtual machines need on this host, for people: `vm-qemu`, `vm-kernel`, `vm-sharing` (all

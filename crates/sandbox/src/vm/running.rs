@@ -103,7 +103,8 @@ impl Progress {
                 return Taken::More;
             }
             Kind::Ended => {
-                let exit = match Reply::decode(&frame.body) {
+                let (out_of_memory, reply) = frame.body.split_first().unwrap_or((&0, &[]));
+                let exit = match Reply::decode(reply) {
                     Ok(Reply::Exited(exited)) => Exit {
                         status: match exited.kind {
                             0 => ExitStatus::Code(exited.value),
@@ -115,6 +116,7 @@ impl Progress {
                         user: exited.user,
                         system: exited.system,
                         max_rss_kib: exited.max_rss_kib,
+                        out_of_memory: *out_of_memory == 1,
                     },
                     _ => gone(state.started),
                 };
@@ -157,6 +159,7 @@ fn gone(started: Instant) -> Exit {
         user: Duration::ZERO,
         system: Duration::ZERO,
         max_rss_kib: 0,
+        out_of_memory: false,
     }
 }
 

@@ -8,7 +8,7 @@ use super::environment::{ANSWER, VmEnvironment, invalid};
 use super::error::VmError;
 use super::frame::{self, Frame, Kind, Setup, Sharing, Wanted};
 use super::link::{self, Link};
-use crate::client::request;
+use crate::client::{request, requirement};
 use crate::error::SandboxError;
 use crate::exec_policy::{ExecMode, ExecPolicy, ExecRule, ExecTarget};
 use crate::identity;
@@ -220,6 +220,7 @@ impl Vm {
             layers,
             self_test,
             weaker,
+            ..
         }) = Reply::decode(&answer.body)
         else {
             return Err(VmError::Nonsense);
@@ -244,7 +245,14 @@ impl Vm {
                 detail: probe.detail.clone(),
             }));
         }
-        Ok(environment)
+        let missing = requirement::missing(&spec.required, environment.report());
+        if missing.is_empty() {
+            return Ok(environment);
+        }
+        Err(VmError::Environment(SandboxError::Weaker {
+            id: environment.id().to_owned(),
+            missing,
+        }))
     }
 
     fn ask(

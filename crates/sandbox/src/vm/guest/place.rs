@@ -173,7 +173,7 @@ fn bind(from: &Path, to: &Path, recursive: bool) -> Result<(), Failure> {
 /// where one user owns everything. Process 1 stays behind and ends with the new process.
 pub(super) fn own_users() -> Result<(), Failure> {
     let (mapped, map_now) = file::pipe().stage("make a pipe")?;
-    match process::clone_with(libc::CLONE_NEWUSER as u64).stage("make a user namespace")? {
+    match process::clone_with(libc::CLONE_NEWUSER as u64, None).stage("make a user namespace")? {
         Forked::Child => {
             use std::io::Read;
             drop(map_now);

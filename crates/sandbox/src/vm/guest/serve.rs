@@ -188,6 +188,7 @@ impl Guest {
             layers: report.layers,
             self_test: report.self_test,
             weaker: report.weaker,
+            cgroups: Vec::new(),
         };
         self.environments.insert(number, Arc::new(environment));
         self.port.send(Kind::Ready, number, &reply.encode());

@@ -140,6 +140,7 @@ pub(super) fn start(
         stdin,
         stdout: stdout.into(),
         stderr: stderr.into(),
+        terminal: None,
         timeout: exec.timeout,
     };
     let running = Arc::new(environment.exec(spec)?);
@@ -175,6 +176,7 @@ pub(super) fn start(
             user: std::time::Duration::ZERO,
             system: std::time::Duration::ZERO,
             max_rss_kib: 0,
+            out_of_memory: false,
         });
         // Every process of the step is dead, so its pipes end; what was in them comes first.
         for pump in pumps {
@@ -185,11 +187,9 @@ pub(super) fn start(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&number);
-        port.send(
-            Kind::Ended,
-            number,
-            &Reply::Exited(exited(number, &exit)).encode(),
-        );
+        let mut body = vec![u8::from(exit.out_of_memory)];
+        body.extend(Reply::Exited(exited(number, &exit)).encode());
+        port.send(Kind::Ended, number, &body);
     });
     Ok(())
 }
