@@ -3,11 +3,13 @@
 //! Nothing stays behind: tests get a temporary folder that is removed afterwards, and processes
 //! that a test forgot are found (they become children of this one) and ended.
 
+mod kernel;
 mod leftovers;
 mod needs;
 mod output;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -31,7 +33,8 @@ pub(crate) struct Options {
 /// Runs everything; whether all of it passed.
 pub(crate) fn execute(options: &Options) -> Result<bool> {
     announce(options);
-    let missing = needs::provide()?;
+    let mut missing = needs::provide()?;
+    missing.extend(kernel::provide()?);
     let checks = !options.quick && options.names.is_empty();
     let mut totals = Totals::default();
     if checks {
@@ -46,6 +49,22 @@ pub(crate) fn execute(options: &Options) -> Result<bool> {
             "warnings",
         ];
         check(&mut totals, "lints", &lints)?;
+        if needs::can_build_exec_control() {
+            let name = "lints of exec control in the kernel";
+            let lints = [
+                "clippy",
+                "-p",
+                "sandbox",
+                "--features",
+                "bpf-lsm",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            check(&mut totals, name, &lints)?;
+        }
     }
     say("== the program, for tests that start it");
     if let Err(error) = must(&mut cargo(&["build", "--quiet", "-p", "nightcrew"])) {
@@ -90,25 +109,21 @@ fn tests(options: &Options, totals: &mut Totals) -> Result<()> {
         .context("make a temporary folder")?;
     leftovers::open_to_all(place.path())?;
     leftovers::adopt()?;
-    let mut command = cargo(&[
-        "test",
-        "--workspace",
-        "--no-fail-fast",
-        "--",
-        "--show-output",
-    ]);
-    command
-        .args(&options.names)
-        .env("TMPDIR", place.path())
-        .env("NIGHTCREW_SHARED", shared());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
-        command.env_remove(name);
-    }
-    if options.require_all {
-        command.env("NIGHTCREW_REQUIRE_ALL", "1");
-    }
     say("== tests: cargo test --workspace");
-    output::follow(&mut command, totals)?;
+    run_tests(options, place.path(), &["--workspace"], totals)?;
+    // In a second run, so that the first is the program as it is shipped.
+    if needs::can_build_exec_control() {
+        say("== tests of exec control in the kernel: cargo test -p sandbox --features bpf-lsm");
+        let arguments = [
+            "-p",
+            "sandbox",
+            "--features",
+            "bpf-lsm",
+            "--test",
+            "bpf_lsm",
+        ];
+        run_tests(options, place.path(), &arguments, totals)?;
+    }
     for left in leftovers::end_processes() {
         say(format!(
             "a test left a process behind, which is ended now: {left}"
@@ -123,9 +138,28 @@ fn tests(options: &Options, totals: &mut Totals) -> Result<()> {
     Ok(())
 }
 
+/// Runs the tests that `which` names, in a temporary folder.
+fn run_tests(options: &Options, place: &Path, which: &[&str], totals: &mut Totals) -> Result<()> {
+    let mut command = cargo(&["test"]);
+    command
+        .args(which)
+        .args(["--no-fail-fast", "--", "--show-output"])
+        .args(&options.names)
+        .env("TMPDIR", place)
+        .env("NIGHTCREW_SHARED", shared());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
+        command.env_remove(name);
+    }
+    if options.require_all {
+        command.env("NIGHTCREW_REQUIRE_ALL", "1");
+    }
+    output::follow(&mut command, totals)
+}
+
 /// Settings of a developer's own Nightcrew must not reach the tests.
 fn is_ours(name: &OsString) -> bool {
     let kept = [
+        "NIGHTCREW_TEST_KERNEL",
         "NIGHTCREW_TEST_POSTGRES",
         "NIGHTCREW_SHARED",
         "NIGHTCREW_REQUIRE_ALL",

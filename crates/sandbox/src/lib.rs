@@ -16,6 +16,7 @@ mod exec_policy;
 mod identity;
 mod init;
 mod layer;
+pub mod lsm;
 mod message;
 mod preflight;
 mod report;
@@ -27,6 +28,7 @@ pub mod supervisor;
     reason = "the kernel's interface; every other module uses safe wrappers"
 )]
 mod sys;
+pub mod vm;
 mod wire;
 
 pub use cgroup::Usage;

@@ -1,5 +1,6 @@
 //! Programs that tests start: installed where this may be done, named where not.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -34,18 +35,34 @@ const NEEDS: &[Need] = &[
         why: "the console is tested in a browser",
     },
     Need {
+        there: has_machines,
+        packages: &["qemu-system-x86"],
+        why: "environments in virtual machines",
+    },
+    // A package of its own from Debian 13 on; in Debian 12 it comes with the one above.
+    Need {
+        there: || has_virtiofsd() || !is_package("virtiofsd"),
+        packages: &["virtiofsd"],
+        why: "folders shared with virtual machines",
+    },
+    Need {
+        there: can_build_exec_control,
+        packages: &["clang", "libbpf-dev", "libelf-dev", "zlib1g-dev", "pkgconf"],
+        why: "exec control in the kernel is written in C",
+    },
+    Need {
         there: || on_path("busybox"),
-        package: "busybox-static",
+        packages: &["busybox-static"],
         why: "a shell that an image of the tests can hold",
     },
     Need {
         there: || has_tool("mkfs.btrfs"),
-        package: "btrfs-progs",
+        packages: &["btrfs-progs"],
         why: "snapshots and quotas are tested on btrfs",
     },
     Need {
         there: || has_tool("mkfs.xfs"),
-        package: "xfsprogs",
+        packages: &["xfsprogs"],
         why: "snapshots are tested on xfs",
     },
 ];
@@ -54,7 +71,10 @@ const NEEDS: &[Need] = &[
 pub(super) fn provide() -> Result<Vec<String>> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.there)()).collect();
     if missing.is_empty() {
-        let packages: Vec<&str> = NEEDS.iter().map(|need| need.package).collect();
+        let packages: Vec<&str> = NEEDS
+            .iter()
+            .flat_map(|need| need.packages.iter().copied())
+            .collect();
         say(format!(
             "Nothing needs to be installed, these are here: {}.",
             packages.join(", ")
@@ -68,6 +88,34 @@ pub(super) fn provide() -> Result<Vec<String>> {
     let lines: Vec<String> = absent.map(|need| absence(need)).collect();
     lines.iter().for_each(say);
     Ok(lines)
+}
+
+/// Whether the feature `bpf-lsm` of the sandbox can be built here.
+pub(super) fn can_build_exec_control() -> bool {
+    on_path("clang")
+        && on_path("pkg-config")
+        && ["bpf/bpf_helpers.h", "libelf.h", "zlib.h"]
+            .iter()
+            .all(|header| Path::new("/usr/include").join(header).exists())
+}
+
+/// Where the sandbox looks for QEMU.
+fn has_machines() -> bool {
+    ["/usr/bin", "/usr/local/bin"]
+        .iter()
+        .any(|folder| Path::new(folder).join("qemu-system-x86_64").is_file())
+}
+
+fn has_virtiofsd() -> bool {
+    ["/usr/libexec", "/usr/lib", "/usr/lib/qemu"]
+        .iter()
+        .any(|folder| Path::new(folder).join("virtiofsd").is_file())
+}
+
+/// Whether this distribution has a package of this name.
+fn is_package(name: &str) -> bool {
+    let shown = Command::new("apt-cache").args(["show", name]).output();
+    shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
 }
 
 fn absence(need: &Need) -> String {

@@ -1,12 +1,14 @@
 //! Test helper: the smallest program that can serve as a supervisor, and a check that a test can run
-//! as another user (`check`) or kill (`hang PLACE`).
+//! as another user (`check`, `machine PLACE KERNEL once`) or kill (`hang PLACE`, `machine PLACE KERNEL`).
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::error::Error;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use sandbox::vm::{Qemu, Vm, VmSpec};
 use sandbox::{Environment, EnvironmentSpec, ExecSpec, Supervisor, SupervisorOptions, Workspace};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,6 +23,51 @@ fn main() -> Result<(), Box<dyn Error>> {
         return hang(Path::new(
             &std::env::args().nth(2).ok_or("a folder is needed")?,
         ));
+    }
+    if std::env::args().nth(1).as_deref() == Some("machine") {
+        let mut arguments = std::env::args().skip(2);
+        let place = arguments.next().ok_or("a folder is needed")?;
+        let kernel = arguments.next().ok_or("a kernel is needed")?;
+        return machine(
+            Path::new(&place),
+            Path::new(&kernel),
+            arguments.next().is_some(),
+        );
+    }
+    Ok(())
+}
+
+/// Starts a machine and a step in it, and says so. Then ends when `once`, or waits for the step.
+fn machine(place: &Path, kernel: &Path, once: bool) -> Result<(), Box<dyn Error>> {
+    let workspace = Workspace {
+        base: None,
+        frozen: Vec::new(),
+        layer: place.join("layer"),
+    };
+    let driver = Qemu::find(std::env::current_exe()?, Some(kernel))?;
+    let spec = VmSpec::new(EnvironmentSpec::new("machine", workspace));
+    let vm = Vm::start(&driver, &spec)?;
+    let environment = vm.environment()?;
+    let step = |script: &str| -> Result<ExecSpec, std::io::Error> {
+        Ok(ExecSpec {
+            argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            env: Vec::new(),
+            cwd: None,
+            stdin: None,
+            stdout: std::io::stdout().as_fd().try_clone_to_owned()?,
+            stderr: std::io::stderr().as_fd().try_clone_to_owned()?,
+            terminal: None,
+            timeout: None,
+        })
+    };
+    if once {
+        environment
+            .exec(step("echo $(id -u) started; touch made")?)?
+            .wait();
+    } else {
+        environment
+            .exec(step("echo $(id -u) started; exec sleep 87301")?)?
+            .wait();
     }
     Ok(())
 }

@@ -107,6 +107,17 @@ impl Environment {
         &self.link.id
     }
 
+    /// Its first process, as this process's pid namespace numbers it; absent when it has ended.
+    #[cfg(feature = "bpf-lsm")]
+    pub(crate) fn first_process(&self) -> Option<i32> {
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/self/fdinfo/{}", self.link.pidfd.as_raw_fd());
+        let information = std::fs::read_to_string(path).ok()?;
+        let line = information.lines().find(|line| line.starts_with("Pid:"))?;
+        let number = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        (number > 0).then_some(number)
+    }
+
     /// What is enforced, with the proof.
     #[must_use]
     pub fn report(&self) -> &IsolationReport {

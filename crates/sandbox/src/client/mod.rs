@@ -1,10 +1,10 @@
 //! The caller's side: starting a supervisor, asking for environments, running steps in them.
 
 mod environment;
-mod request;
-mod requirement;
+pub(crate) mod request;
+pub(crate) mod requirement;
 mod running;
-mod stack;
+pub(crate) mod stack;
 mod terminal;
 mod watch;
 

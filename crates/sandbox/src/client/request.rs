@@ -23,7 +23,7 @@ const OWN_FOLDERS: [&str; 9] = [
 ];
 
 /// What the supervisor is asked for.
-pub(super) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
+pub(crate) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
     let optional = |path: &Option<PathBuf>| path.as_deref().map(absolute);
     let Stack {
         mut lowers,
@@ -82,7 +82,7 @@ fn trees(spec: &EnvironmentSpec) -> impl Iterator<Item = &Workspace> {
 }
 
 /// Refuses what cannot work before anything is made.
-pub(super) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
+pub(crate) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
     let invalid = |field, reason: &str| {
         Err(SandboxError::InvalidSpec {
             field,

@@ -79,7 +79,7 @@ fn level(required: IsolationLevel, reached: IsolationLevel) -> String {
 }
 
 /// What is required and absent, one sentence each.
-pub(super) fn missing(required: &Required, report: &IsolationReport) -> Vec<String> {
+pub(crate) fn missing(required: &Required, report: &IsolationReport) -> Vec<String> {
     let too_low = required.level.filter(|level| report.level < *level);
     let absent = required
         .layers

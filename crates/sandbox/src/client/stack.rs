@@ -11,13 +11,26 @@ use crate::sys::btrfs;
 
 /// What holds the layers of an environment while it lives.
 #[derive(Debug, Default)]
-pub(super) struct Held(Vec<Hold>);
+pub(crate) struct Held(Vec<Hold>);
 
 /// What the layers of an environment are to be.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub(super) workspace: Stack,
     pub(super) home: Option<Stack>,
     pub(super) held: Held,
+}
+
+/// Trees of which only the name matters yet: whoever takes the request makes them at its place.
+pub(crate) fn bare(layer: &Path) -> Prepared {
+    Prepared {
+        workspace: Stack {
+            lowers: vec![layer.to_owned()],
+            upper: layer.to_owned(),
+            work: PathBuf::new(),
+        },
+        home: None,
+        held: Held::default(),
+    }
 }
 
 /// Makes and holds all layers that the environment writes to.

@@ -10,7 +10,7 @@
 
 mod accept;
 mod shares;
-mod template;
+pub(crate) mod template;
 
 use std::collections::HashMap;
 use std::io;
@@ -71,6 +71,7 @@ pub(crate) struct Bait {
     reason = "this is the main function of the supervisor process"
 )]
 pub fn run_if_requested() {
+    crate::vm::run_if_requested();
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_none_or(|argument| argument != ARGUMENT) {
         return;

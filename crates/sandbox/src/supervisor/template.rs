@@ -139,11 +139,7 @@ pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure>
         fs::write(root.join(file), "").stage("make a file of the root")?;
     }
     etc::fill(&root.join("etc")).stage("fill /etc")?;
-    for name in DEVICES {
-        fs::write(root.join("dev").join(name), "").stage("make a device file")?;
-    }
-    device_links(&root.join("dev")).stage("link in /dev")?;
-    devices(&root)?;
+    all_devices(&root)?;
     for target in wanted
         .targets
         .iter()
@@ -177,6 +173,34 @@ pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure>
 /// Gives up a root that was made for one environment alone.
 pub(super) fn discard(template: &Template) {
     tree::discard(template);
+}
+
+/// Shows in `root` what environments see of the host: `/etc` by its allow-list, `/usr` and what links
+/// into it, and further folders.
+pub(crate) fn furnish(root: &Path, extra: &[PathBuf]) -> Result<(), Failure> {
+    let etc = root.join("etc");
+    fs::create_dir_all(&etc).stage("make /etc")?;
+    etc::fill(&etc).stage("fill /etc")?;
+    let mut show = Show {
+        root,
+        watch: false,
+        over_tree: false,
+        watched: Vec::new(),
+    };
+    show.folder(Path::new("/usr"))?;
+    for name in LINKED {
+        show.link_or_folder(name)?;
+    }
+    extra.iter().try_for_each(|folder| show.folder(folder))
+}
+
+/// Makes and binds the device files of an environment, and links the standard ones.
+pub(crate) fn all_devices(root: &Path) -> Result<(), Failure> {
+    for name in DEVICES {
+        fs::write(root.join("dev").join(name), "").stage("make a device file")?;
+    }
+    device_links(&root.join("dev")).stage("link in /dev")?;
+    devices(root)
 }
 
 /// Binds devices to their empty files.

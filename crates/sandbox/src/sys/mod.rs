@@ -5,6 +5,7 @@ pub(crate) mod btrfs;
 pub(crate) mod creds;
 pub(crate) mod file;
 pub(crate) mod landlock;
+pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod net;
@@ -13,6 +14,8 @@ pub(crate) mod pty;
 pub(crate) mod seccomp;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+#[cfg(feature = "bpf-lsm")]
+pub(crate) mod trial;
 pub(crate) mod watch;
 
 use std::ffi::CString;
