@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod escape;
 mod exec_policy;
+mod gate;
 mod identity;
 mod init;
 mod layer;

@@ -32,7 +32,7 @@ pub struct IsolationReport {
     /// The level reached.
     pub level: IsolationLevel,
     /// The layers in force, by stable name: `user`, `mount`, `pid`, `net`, `ipc`, `uts`, `cgroup`,
-    /// `overlay`, `rlimits`, `no-capabilities`, `no-new-privs`, `seccomp`, `landlock`; `noexec`
+    /// `overlay`, `exec-gate`, `rlimits`, `no-capabilities`, `no-new-privs`, `seccomp`, `landlock`; `noexec`
     /// (writable folders hold nothing executable) and `wx` by exec mode; `cgroup-memory` and
     /// `cgroup-cpu` when limits ask for them; `cgroup-pids` (in the first version of cgroups only
     /// beside one of these two), `cgroup-io`, `cgroup-freeze`, `cgroup-kill`.

@@ -6,12 +6,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use super::gate::GateLink;
 use super::requirement;
 use super::running::Running;
 use super::stack::Held;
 use crate::cgroup::{Ability, Handle, Usage};
 use crate::error::SandboxError;
+use crate::exec_policy::{ExecEvent, ExecPolicy};
 use crate::layer;
 use crate::message::{Exec, Order};
 use crate::report::IsolationReport;
@@ -50,6 +53,7 @@ pub(super) struct Link {
     pub(super) socket: OwnedFd,
     pidfd: OwnedFd,
     pub(super) cgroups: Handle,
+    gate: Option<GateLink>,
     pub(super) state: Mutex<State>,
 }
 
@@ -73,6 +77,7 @@ impl Environment {
         socket: OwnedFd,
         pidfd: OwnedFd,
         cgroups: Handle,
+        gate: Option<OwnedFd>,
         report: IsolationReport,
     ) -> Self {
         Self {
@@ -81,6 +86,7 @@ impl Environment {
                 socket,
                 pidfd,
                 cgroups,
+                gate: gate.map(GateLink::new),
                 state: Mutex::default(),
             }),
             report,
@@ -226,6 +232,35 @@ impl Environment {
         self.link.cgroups.usage()
     }
 
+    /// What exec control refused or saw since the last call, oldest first; waits at most `timeout`
+    /// for the first. Alike events are counted together, so a flood is a few events. Empty without
+    /// the layer `exec-gate`.
+    ///
+    /// Events that nobody takes are dropped beyond some thousands.
+    #[must_use]
+    pub fn exec_events(&self, timeout: Duration) -> Vec<ExecEvent> {
+        let gate = self.link.gate.as_ref();
+        gate.map(|gate| gate.events(timeout)).unwrap_or_default()
+    }
+
+    /// Puts another exec policy in force, for everything that is opened from now on; what executes
+    /// already goes on. The mode cannot become weaker. When this fails, the last policy stays.
+    ///
+    /// # Errors
+    /// [`SandboxError::PolicyKept`] when the policy is not taken or there is no layer `exec-gate`;
+    /// [`SandboxError::Talk`].
+    pub fn set_exec_policy(&self, policy: &ExecPolicy) -> Result<(), SandboxError> {
+        let id = || self.link.id.clone();
+        let kept = |reason: String| SandboxError::PolicyKept { id: id(), reason };
+        let Some(gate) = &self.link.gate else {
+            return Err(kept("it has no exec control by content".to_owned()));
+        };
+        match gate.set_policy(policy) {
+            Ok(result) => result.map_err(kept),
+            Err(source) => Err(SandboxError::Talk { id: id(), source }),
+        }
+    }
+
     /// Kills everything in the environment and returns when nothing of it is left. The layer stays.
     ///
     /// # Errors
@@ -305,6 +340,10 @@ impl Link {
             self.cgroups.kill();
             self.cgroups.let_die();
             while let [false] = process::poll([self.pidfd.as_fd()], None).map_err(talk)? {}
+            // Until then the gate may hold files of the layer.
+            if let Some(gate) = &self.gate {
+                gate.ended();
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The caller's side: starting a supervisor, asking for environments, running steps in them.
 
 mod environment;
+mod gate;
 pub(crate) mod request;
 pub(crate) mod requirement;
 mod running;
@@ -22,6 +23,7 @@ pub use terminal::Terminal;
 
 use crate::cgroup::Handle;
 use crate::error::SandboxError;
+use crate::gate::door;
 use crate::layer;
 use crate::message::{Create, Failure, OVERLAY_STAGE, Reply};
 use crate::report::{IsolationLevel, IsolationReport};
@@ -246,16 +248,23 @@ impl Supervisor {
                 cgroups,
             } => {
                 let failed = self_test.iter().find(|probe| !probe.passed).cloned();
-                let pidfd = fds.into_iter().next().ok_or_else(nonsense)?;
+                let mut fds = fds.into_iter();
+                let pidfd = fds.next().ok_or_else(nonsense)?;
+                let gate = fds.next();
                 let cgroups = Handle::new(&cgroups, &layers);
+                let gated = layers.iter().any(|layer| layer == door::LAYER);
                 let report = IsolationReport {
-                    level: IsolationLevel::L0,
+                    level: if gated {
+                        IsolationLevel::L1
+                    } else {
+                        IsolationLevel::L0
+                    },
                     layers,
                     self_test,
                     weaker,
                 };
                 // Dropping it kills the environment.
-                let environment = Environment::new(id.clone(), ours, pidfd, cgroups, report);
+                let environment = Environment::new(id.clone(), ours, pidfd, cgroups, gate, report);
                 match failed {
                     None => Ok(environment),
                     Some(probe) => Err(SandboxError::SelfTest {

@@ -16,6 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cgroup::Joined;
+use crate::exec_policy::ExecMode;
+use crate::gate::door;
 use crate::message::{Create, Failure, Reply, Stage};
 use crate::supervisor::Workshop;
 use crate::sys::{file, process, socket};
@@ -70,12 +72,15 @@ fn become_init(
     let mut layers = setup::build(request, template, mapped, &workshop.shares)?;
     let pidfd = process::own_pidfd().stage("name the init")?;
     let victim = victim::Victim::open()?;
+    // Before anything of the environment's own runs.
+    let gate = gate(workshop, request, template, &pidfd, &mut layers)?;
     let confined = confine::confine(workshop, request)?;
     let self_test = selftest::run(workshop, request, &confined);
     layers.extend(confined.layers);
     layers.extend_from_slice(&joined.layers);
     let mut weaker = confined.weaker;
     weaker.extend_from_slice(&joined.weaker);
+    weaker.extend(without_gate(workshop, request));
     let passed = self_test.iter().all(|probe| probe.passed);
     let children = process::child_signals().stage("watch children")?;
     let reply = Reply::Ready {
@@ -84,8 +89,10 @@ fn become_init(
         weaker,
         cgroups: joined.places.clone(),
     };
-    socket::send(link.as_fd(), &reply.encode(), &[pidfd.as_fd()]).stage("report")?;
-    drop(pidfd);
+    let mut fds = vec![pidfd.as_fd()];
+    fds.extend(gate.as_ref().map(AsFd::as_fd));
+    socket::send(link.as_fd(), &reply.encode(), &fds).stage("report")?;
+    drop((pidfd, gate));
     if !passed {
         return Ok(None);
     }
@@ -102,6 +109,41 @@ fn become_init(
         &request.limits,
         started,
     )))
+}
+
+/// Registers with the gate where it judges this environment; the client's end of the link.
+fn gate(
+    workshop: &Workshop,
+    request: &Create,
+    template: &CStr,
+    pidfd: &OwnedFd,
+    layers: &mut Vec<String>,
+) -> Result<Option<OwnedFd>, Failure> {
+    let Some(control) = workshop.guard.control().filter(|_| request.gated) else {
+        return Ok(None);
+    };
+    let link = door::register(request, template, control, pidfd)?;
+    layers.push(door::LAYER.to_owned());
+    Ok(Some(link))
+}
+
+/// What of the exec policy is not enforced without a gate.
+fn without_gate(workshop: &Workshop, request: &Create) -> Vec<String> {
+    if request.gated {
+        return Vec::new();
+    }
+    let rest = match request.exec.mode {
+        ExecMode::Off => return Vec::new(),
+        ExecMode::Observe => "nothing is reported",
+        ExecMode::DenyList => {
+            "files of the root that rules refuse are hidden, but the same content elsewhere executes"
+        }
+        ExecMode::AllowList | ExecMode::Strict => {
+            "writable folders hold nothing executable, but scripts given to interpreters are not judged"
+        }
+    };
+    let why = workshop.guard.refusal().unwrap_or("not started");
+    vec![format!("no exec control by content ({why}): {rest}")]
 }
 
 fn close_all_but<const N: usize>(mut kept: [i32; N]) -> Result<(), Failure> {

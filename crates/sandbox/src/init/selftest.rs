@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::confine::Confined;
+use crate::gate::door;
 use crate::message::Create;
 use crate::report::ProbeResult;
 use crate::supervisor::Workshop;
@@ -59,9 +60,13 @@ pub(super) fn run(workshop: &Workshop, request: &Create, confined: &Confined) ->
             refused(net::can_make_socket(libc::AF_NETLINK, libc::SOCK_RAW)),
         ),
     ];
+    let gate = request
+        .gated
+        .then(|| ("refused-content-refused", door::refuses_canary()));
     probes
         .into_iter()
         .chain(layers::probes(request, confined))
+        .chain(gate)
         .map(|(name, seen)| ProbeResult {
             name: name.to_owned(),
             passed: seen.is_ok(),

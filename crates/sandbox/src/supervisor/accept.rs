@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::Workshop;
 use super::template::Template;
 use crate::cgroup::Joined;
+use crate::exec_policy::ExecMode;
 use crate::init;
 use crate::message::{Create, Failure, Reply, Stage};
 use crate::sys::process::{self, Forked};
@@ -21,10 +22,11 @@ pub(super) fn accept(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) {
 }
 
 fn make(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) -> Result<(), Failure> {
-    let request = Create::decode(message).map_err(|_| Failure {
+    let mut request = Create::decode(message).map_err(|_| Failure {
         stage: "read the request".to_owned(),
         errno: libc::EBADMSG,
     })?;
+    request.gated = request.exec.mode != ExecMode::Off && workshop.guard.ready();
     let template = workshop.template(&request)?;
     let result = in_groups(workshop, &request, &template, link);
     workshop.assign(template, &request, result.as_ref().ok().copied());
@@ -69,6 +71,9 @@ fn start(
             if result.is_err() {
                 let _ = process::kill(pid, libc::SIGKILL);
                 let _: Option<process::Waited> = process::wait_for(pid).ok();
+            }
+            if request.gated && result.is_ok() {
+                workshop.guard.rely(pid);
             }
             // Closing the pipe is the signal; without a map the init cannot become user 0.
             drop(map_now);

@@ -9,15 +9,21 @@
 //! that to mean the thread that happened to start it.)
 
 mod accept;
+mod guard;
 mod shares;
 pub(crate) mod template;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::cgroup::Groups;
+use crate::gate::masks;
 use crate::identity;
 use crate::message::{Create, Failure, Stage};
 use crate::sys::seccomp::Filter;
@@ -28,6 +34,9 @@ use template::{Template, Wanted};
 
 /// First argument that turns this program into a supervisor; the second is the number of its socket.
 pub(crate) const ARGUMENT: &str = "__supervisor";
+
+/// How often the gate is looked at while environments rely on it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What every new environment is made from.
 pub(crate) struct Workshop {
@@ -51,6 +60,8 @@ pub(crate) struct Workshop {
     single: HashMap<i32, Template>,
     /// How many roots were assembled.
     assembled: usize,
+    /// Exec control by content.
+    pub(crate) guard: guard::Guard,
 }
 
 /// Listening sockets of the host that an environment must not reach.
@@ -105,12 +116,14 @@ fn run(socket: &OwnedFd) -> i32 {
 fn serve(workshop: &mut Workshop, socket: &OwnedFd, children: &OwnedFd) -> i32 {
     let mut buffer = vec![0; socket::MAX_INLINE];
     loop {
-        let Ok([request, ended]) = process::poll([socket.as_fd(), children.as_fd()], None) else {
+        let look = workshop.guard.is_running().then_some(LOOK);
+        let Ok([request, ended]) = process::poll([socket.as_fd(), children.as_fd()], look) else {
             return 1;
         };
         if ended {
             reap(workshop, children);
         }
+        workshop.guard.look();
         if request {
             match socket::receive(socket.as_fd(), &mut buffer) {
                 Ok(Some((length, fds))) => {
@@ -162,8 +175,9 @@ fn reap(workshop: &mut Workshop, children: &OwnedFd) {
     while let Ok(process::Waited::Reaped(reaped)) = process::wait_any(false) {
         workshop.groups.bury(reaped.pid);
         if let Some(template) = workshop.single.remove(&reaped.pid) {
-            template::discard(&template);
+            discard(&template);
         }
+        workshop.guard.ended(reaped.pid);
     }
 }
 
@@ -208,6 +222,7 @@ fn prepare() -> Result<(Workshop, OwnedFd, OwnedFd), Failure> {
         templates: HashMap::new(),
         single: HashMap::new(),
         assembled: 0,
+        guard: guard::Guard::default(),
     };
     let children = process::child_signals().stage("watch children")?;
     Ok((workshop, children, anchor))
@@ -225,6 +240,17 @@ fn own_user_namespace() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where a template is.
+fn place(template: &Template) -> &Path {
+    Path::new(OsStr::from_bytes(template.path.to_bytes()))
+}
+
+/// Gives up a root that was made for one environment alone.
+fn discard(template: &Template) {
+    template::discard(template);
+    masks::discard(place(template));
+}
+
 impl Workshop {
     /// The assembled root for a request, made on first use.
     pub(crate) fn template(&mut self, request: &Create) -> Result<Template, Failure> {
@@ -234,6 +260,8 @@ impl Workshop {
         }
         self.assembled += 1;
         let template = template::build(self.assembled, &wanted)?;
+        // Without a gate the masks are what a denial is.
+        masks::hide(place(&template), self.assembled, request)?;
         if !wanted.is_for_one() {
             self.templates.insert(wanted, template.clone());
         }
@@ -248,7 +276,7 @@ impl Workshop {
         }
         match init {
             Some(init) => drop(self.single.insert(init, template)),
-            None => template::discard(&template),
+            None => discard(&template),
         }
     }
 }

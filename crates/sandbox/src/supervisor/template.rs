@@ -96,6 +96,10 @@ pub(crate) struct Template {
     /// Mounts of it that hold executable content, each on a superblock that only environments of
     /// this template see: exec control marks these, so it watches environments and never the host.
     /// Empty unless the template was built to be watched.
+    #[expect(
+        dead_code,
+        reason = "the gate sees what is mounted in each environment by itself"
+    )]
     pub(crate) watched: Vec<CString>,
 }
 

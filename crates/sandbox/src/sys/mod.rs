@@ -1,14 +1,19 @@
 //! Thin safe wrappers over the kernel interfaces this crate needs. All unsafe code of the project is in here.
 
+pub(crate) mod about;
 pub(crate) mod attribute;
+pub(crate) mod beneath;
 pub(crate) mod btrfs;
 pub(crate) mod creds;
+pub(crate) mod fanotify;
 pub(crate) mod file;
 pub(crate) mod landlock;
+pub(crate) mod lease;
 pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod net;
+pub(crate) mod other;
 pub(crate) mod process;
 pub(crate) mod pty;
 pub(crate) mod seccomp;

@@ -1,0 +1,477 @@
+//! One open, from the event to the answer.
+
+use std::cell::OnceCell;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::Gate;
+use super::content::{self, Content};
+use super::digest;
+use super::environment::{Rules, Shows, Site};
+use super::events::{Kind, clean};
+use super::held::{self, Key};
+use super::policy::{Subject, Verdict, Why, describe};
+use super::process::{self, Access};
+use crate::exec_policy::{Digest, ExecMode};
+use crate::sys::about::{self, About};
+use crate::sys::fanotify::Event;
+use crate::sys::lease;
+
+/// Largest file hashed while all other events wait.
+const SMALL: u64 = 64 * 1024;
+/// How often a lease is tried when somebody has the file open for writing: a descriptor that a fork
+/// has copied closes within moments. (The kernel's own answer to this race is ETXTBSY.)
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is to be done with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Permit,
+    /// And never ask about this file again.
+    PermitForGood,
+    Refuse,
+    /// It takes time: ask again where time may be taken. Names whose time that is.
+    Later(u64),
+}
+
+/// Content of a file, as far as it can be known.
+enum Known {
+    Digest(Digest),
+    Written,
+    Unreadable,
+    Later,
+}
+
+/// Answers an event. Without `patience` everything that takes long is left for later.
+pub(super) fn judge(gate: &Gate, event: &Event, patience: bool) -> Answer {
+    let Ok(about) = about::of(&event.file) else {
+        return Answer::Refuse;
+    };
+    let Some(site) = gate.site(about.mount) else {
+        return stranger(gate, event);
+    };
+    if !about.regular {
+        return Answer::Permit;
+    }
+    let rules = site.environment.rules();
+    let case = Case {
+        gate,
+        event,
+        about,
+        site: &site,
+        rules: &rules,
+        key: held::key(site.file_system, &about),
+        patience,
+        path: OnceCell::new(),
+        program: OnceCell::new(),
+    };
+    case.answer()
+}
+
+/// A file of a mount that is nobody's: one of the supervisor's own while it builds, or of an
+/// environment that is not registered yet or no more.
+fn stranger(gate: &Gate, event: &Event) -> Answer {
+    if process::namespace(event.thread) == Some(gate.namespace) {
+        Answer::Permit
+    } else {
+        Answer::Refuse
+    }
+}
+
+struct Case<'a> {
+    gate: &'a Gate,
+    event: &'a Event,
+    about: About,
+    site: &'a Site,
+    rules: &'a Arc<Rules>,
+    key: Key,
+    patience: bool,
+    path: OnceCell<Vec<u8>>,
+    /// Program of the root that the opener executes, by path inside.
+    program: OnceCell<Option<PathBuf>>,
+}
+
+impl Case<'_> {
+    fn path(&self) -> &[u8] {
+        self.path.get_or_init(|| process::path_of(&self.event.file))
+    }
+
+    /// The opener's program, if it is one of the root.
+    fn program(&self) -> Option<&PathBuf> {
+        self.program
+            .get_or_init(|| {
+                let (about, path) = process::program(self.event.thread)?;
+                let site = self.gate.site(about.mount)?;
+                let of_root = matches!(site.shows, Shows::Root)
+                    && Arc::ptr_eq(&site.environment, &self.site.environment);
+                of_root.then_some(path)
+            })
+            .as_ref()
+    }
+
+    fn is_root(&self) -> bool {
+        matches!(self.site.shows, Shows::Root | Shows::Mask)
+    }
+
+    fn later(&self) -> Answer {
+        Answer::Later(self.site.environment.serial)
+    }
+
+    fn answer(&self) -> Answer {
+        if matches!(self.site.shows, Shows::Mask) {
+            return self.masked();
+        }
+        self.note_writer();
+        // What is executed may be filled before it is; what is opened may be too, like all that is
+        // written after it was judged.
+        if self.about.size == 0 && !self.event.execute {
+            return self.act(Verdict::Permit, None);
+        }
+        let policy = &self.rules.policy;
+        let content = if policy.needs_content(self.event.execute) {
+            match self.content() {
+                Some(content) => content,
+                None => return self.act(Verdict::Refuse(Why::Unreadable), None),
+            }
+        } else {
+            Content::Other
+        };
+        let subject = Subject {
+            content,
+            execute: self.event.execute,
+            of_root: self.is_root(),
+            interpreted: self.is_interpreted(content),
+        };
+        let of_path = self.rule_by_path(content);
+        let size = self.about.size;
+        let needed = of_path.is_some()
+            || policy.needs_digest(&subject, size)
+            || self.site.environment.has_joined(size);
+        if !needed {
+            return self.act(policy.decide(&subject, None, None, false), None);
+        }
+        match self.known() {
+            Known::Later => self.later(),
+            Known::Digest(digest) => self.by_digest(&subject, digest, of_path),
+            Known::Unreadable => self.by_absence(&subject, Why::Unreadable),
+            Known::Written => self.written(&subject, of_path),
+        }
+    }
+
+    /// A file of the root that a rule refuses, and that was hidden when the root was made.
+    fn masked(&self) -> Answer {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(self.path()));
+        match self.rules.masked.get(path) {
+            Some((at, digest)) => self.act(Verdict::Refuse(Why::Rule(*at)), Some(*digest)),
+            // The rule is gone, the mask is still there: what it hides cannot be shown any more.
+            None => Answer::Permit,
+        }
+    }
+
+    fn content(&self) -> Option<Content> {
+        let mut head = [0; content::HEAD];
+        let length = self.event.file.read_at(&mut head, 0).ok()?;
+        Some(content::sniff(&head[..length]))
+    }
+
+    fn is_interpreted(&self, content: Content) -> bool {
+        !self.rules.interpreters.is_empty()
+            && (content == Content::Script || content::is_script_name(self.path()))
+            && self
+                .program()
+                .is_some_and(|program| self.rules.interpreters.contains(program))
+    }
+
+    fn rule_by_path(&self, content: Content) -> Option<usize> {
+        let policy = &self.rules.policy;
+        if !policy.looks_at_paths() {
+            return None;
+        }
+        let found = policy.rule_of_path(self.path(), content);
+        if found.is_some() || !policy.looks_at_names() || !self.event.execute || self.is_root() {
+            return found;
+        }
+        // Through a link of that name: the path is the one it leads to.
+        let named = process::executed_path(self.event.thread)?;
+        policy.rule_of_path(&named, content)
+    }
+
+    /// Keeps account of who writes what, where trusted producers are named.
+    fn note_writer(&self) {
+        if self.rules.producers.is_empty() || self.is_root() || self.event.execute {
+            return;
+        }
+        let producer = self
+            .program()
+            .is_some_and(|program| self.rules.producers.contains(program));
+        let made = &self.site.environment.made_inside;
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if producer || made.is_made(&self.key) {
+            let access = process::access(self.event.thread);
+            made.opened(self.key, producer, access, self.about.size);
+        }
+    }
+
+    /// The content's digest, with the proof that it stays as it is.
+    fn known(&self) -> Known {
+        if self.is_root() {
+            return self.known_of_root();
+        }
+        let executing = self.event.execute.then_some(self.event.thread);
+        let held = || {
+            self.gate
+                .held
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(digest) = held().digest(&self.key, executing) {
+            return Known::Digest(digest);
+        }
+        if !self.patience && self.about.size > SMALL {
+            return Known::Later;
+        }
+        let file = self.event.file.as_fd();
+        if lease::tell_me(file).is_err() {
+            return Known::Unreadable;
+        }
+        for attempt in 0..TRIES {
+            match lease::take(file) {
+                Ok(true) if self.is_still() => break,
+                Ok(true) => lease::give_up(file),
+                Ok(false) => {}
+                Err(_) => return Known::Unreadable,
+            }
+            if !self.patience {
+                return Known::Later;
+            }
+            if attempt + 1 == TRIES {
+                return Known::Written;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        // Under the lease: the size may have changed before it.
+        let (Ok((digest, _)), Ok(about)) = (digest::of_file(file), about::of(&self.event.file))
+        else {
+            lease::give_up(file);
+            return Known::Unreadable;
+        };
+        let file = Arc::clone(&self.event.file);
+        held().hold(self.key, Arc::clone(&file), about, digest, executing);
+        if !lease::is_whole(file.as_fd()) {
+            self.gate.wanted(&file);
+        }
+        Known::Digest(digest)
+    }
+
+    fn is_still(&self) -> bool {
+        match &self.site.shows {
+            Shows::Overlay(behind) => behind.is_still(
+                &self.event.file,
+                &self.about,
+                &process::path_of(&self.event.file),
+            ),
+            _ => true,
+        }
+    }
+
+    fn known_of_root(&self) -> Known {
+        match self.gate.digests.get(&self.about) {
+            Some(digest) => Known::Digest(digest),
+            None if !self.patience && self.about.size > SMALL => Known::Later,
+            None => match digest::of_file(&*self.event.file) {
+                Ok((digest, _)) => {
+                    self.gate.digests.put(&self.about, digest);
+                    Known::Digest(digest)
+                }
+                Err(_) => Known::Unreadable,
+            },
+        }
+    }
+
+    fn by_digest(&self, subject: &Subject, digest: Digest, of_path: Option<usize>) -> Answer {
+        let environment = &self.site.environment;
+        // Every empty file is the same content.
+        if let Some(at) = of_path
+            && digest != digest::of_bytes(b"")
+            && environment.join(digest, at, self.about.size)
+        {
+            // A file of the root with the same content may be one that is asked about no more.
+            self.gate.reconsider(environment);
+        }
+        let joined = environment.joined(&digest);
+        let verdict = self
+            .rules
+            .policy
+            .decide(subject, Some(&digest), joined, false);
+        if matches!(
+            verdict,
+            Verdict::Refuse(Why::Unknown) | Verdict::Report(Why::Unknown)
+        ) {
+            let Some(known) = self.is_known(&digest) else {
+                return self.later();
+            };
+            let verdict = self
+                .rules
+                .policy
+                .decide(subject, Some(&digest), joined, known);
+            return self.act(verdict, Some(digest));
+        }
+        self.act(verdict, Some(digest))
+    }
+
+    /// Whether content is the root's or was made by a trusted producer; `None` when finding out
+    /// takes time.
+    fn is_known(&self, digest: &Digest) -> Option<bool> {
+        let made = &self.site.environment.made_inside;
+        {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            if made.is_made(&self.key) {
+                made.learn(*digest);
+            }
+            if made.knows(digest) {
+                return Some(true);
+            }
+        }
+        // Where it would only be reported, it is not worth looking through the whole root.
+        if self.rules.policy.mode < ExecMode::AllowList {
+            return Some(false);
+        }
+        if !self.patience {
+            return None;
+        }
+        let same = |path: &PathBuf| {
+            self.gate
+                .digest_of_host(path)
+                .is_ok_and(|(host, _)| host == *digest)
+        };
+        Some(self.rules.root.of_size(self.about.size).iter().any(same))
+    }
+
+    /// Content that somebody has open for writing, or mapped so.
+    fn written(&self, subject: &Subject, of_path: Option<usize>) -> Answer {
+        if self.event.execute {
+            return self.by_absence(subject, Why::Written);
+        }
+        let access = process::access(self.event.thread);
+        match access {
+            // Nothing is executed through this open.
+            Access::Empties | Access::Writes => return Answer::Permit,
+            Access::Read | Access::Unclear if subject.content == Content::Program => {
+                return self.by_absence(subject, Why::Written);
+            }
+            _ => {}
+        }
+        // Data, or the writer itself: as it is now.
+        match digest::of_file(&*self.event.file) {
+            Ok((digest, _)) => self.by_digest(subject, digest, of_path),
+            Err(_) => self.by_absence(subject, Why::Unreadable),
+        }
+    }
+
+    /// Without a digest: refused, except where nothing is.
+    fn by_absence(&self, subject: &Subject, why: Why) -> Answer {
+        let verdict = if self.rules.policy.mode <= ExecMode::Observe {
+            Verdict::Report(why)
+        } else {
+            Verdict::Refuse(why)
+        };
+        let _ = subject;
+        self.act(verdict, None)
+    }
+
+    fn act(&self, verdict: Verdict, digest: Option<Digest>) -> Answer {
+        match verdict {
+            Verdict::Permit if matches!(self.site.shows, Shows::Root) => Answer::PermitForGood,
+            Verdict::Permit => Answer::Permit,
+            Verdict::Refuse(Why::Canary) => Answer::Refuse,
+            Verdict::Report(why) => {
+                if self.report(why, digest, false) {
+                    Answer::Permit
+                } else {
+                    self.later()
+                }
+            }
+            Verdict::Refuse(why) => self.refuse(why, digest),
+        }
+    }
+
+    fn refuse(&self, why: Why, digest: Option<Digest>) -> Answer {
+        let unknown = matches!(why, Why::Unknown | Why::Rule(_));
+        if unknown && !self.event.execute && !self.is_root() {
+            // What is overwritten is not executed.
+            let access = process::access(self.event.thread);
+            if matches!(access, Access::Empties | Access::Writes) {
+                return Answer::Permit;
+            }
+        }
+        // The host's own processes are not judged.
+        let inside = process::namespace(self.event.thread);
+        if inside.is_some_and(|namespace| namespace != self.site.environment.namespace) {
+            return Answer::Permit;
+        }
+        if self.report(why, digest, true) {
+            Answer::Refuse
+        } else {
+            self.later()
+        }
+    }
+
+    /// Tells or counts an event; false when that takes time.
+    fn report(&self, why: Why, digest: Option<Digest>, denied: bool) -> bool {
+        let environment = &self.site.environment;
+        let kind = Kind {
+            digest,
+            path: clean(self.path()),
+            rule: self.rules.policy.describe(why),
+            denied,
+        };
+        if environment.count(&kind) {
+            self.gate.tell_later();
+            return true;
+        }
+        if !self.patience {
+            return false;
+        }
+        let processes = process::tree(self.event.thread, environment.init);
+        if denied {
+            process::tell(self.event.thread, &self.explanation(&kind, why));
+        }
+        environment.first(kind, processes);
+        self.gate.tell_later();
+        true
+    }
+
+    /// What whoever is refused reads.
+    fn explanation(&self, kind: &Kind, why: Why) -> String {
+        let act = if self.event.execute {
+            "execute"
+        } else {
+            "open"
+        };
+        let (cause, reason) = match why {
+            Why::Rule(at) => match self.rules.policy.rules.get(at) {
+                Some(rule) => (
+                    format!("rule: {}", describe(&rule.target)),
+                    rule.reason.clone(),
+                ),
+                None => ("rule".to_owned(), String::new()),
+            },
+            _ => (kind.rule.clone(), String::new()),
+        };
+        let reason = if reason.is_empty() {
+            "It is judged by content, so a copy or another name changes nothing.".to_owned()
+        } else {
+            clean(reason.as_bytes())
+        };
+        format!(
+            "nightcrew: refused to {act} {} ({}). {reason} Ask a person to permit it if the task needs it.\n",
+            kind.path,
+            clean(cause.as_bytes()),
+        )
+    }
+}
