@@ -6,6 +6,7 @@ mod events;
 mod fleet;
 mod idle;
 mod report;
+mod sandbox;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub(crate) enum Bench {
     Console(Common),
     /// CPU and memory of a server with nothing to do
     Idle(Common),
+    /// Environments beside bubblewrap, crun and runc: start, many, forks, opens, builds, churn
+    Sandbox(sandbox::Options),
     /// Clean release build: time and size
     Build(Common),
 }
@@ -63,6 +66,7 @@ pub(crate) fn execute(bench: &Bench) -> Result<bool> {
         Bench::Events(common) => events::execute(common),
         Bench::Console(common) => console::execute(common),
         Bench::Idle(common) => idle::execute(common),
+        Bench::Sandbox(options) => sandbox::execute(options),
         Bench::Build(common) => build::execute(common),
     }
 }
