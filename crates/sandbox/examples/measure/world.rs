@@ -124,6 +124,7 @@ pub(crate) fn step(environment: &Environment, argv: &[&str], env: &[(&str, &str)
             stdout: OwnedFd::from(write),
             stderr: OwnedFd::from(log.try_clone().expect("a file")),
             timeout: None,
+            terminal: None,
         })
         .expect("a step");
     let output = std::io::read_to_string(read).expect("output");
