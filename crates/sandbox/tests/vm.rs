@@ -39,11 +39,12 @@ fn an_environment_in_a_machine_does_what_one_without_does() {
     for (folder, name, content) in [
         (&base, "file", "base\n"),
         (&base, "gone", "base\n"),
-        (&frozen, "over", "frozen\n"),
+        (&frozen, "upper/over", "frozen\n"),
         (&inputs, "given", "input\n"),
     ] {
-        fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join(name), content).unwrap();
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
     }
     fs::create_dir(&outputs).unwrap();
     for folder in [&base, &frozen, &inputs] {
@@ -105,7 +106,7 @@ fn an_environment_in_a_machine_does_what_one_without_does() {
 fn report(world: &World<'_>) {
     let report = world.environment.report();
     assert_eq!(report.level, IsolationLevel::L3);
-    assert_eq!(report.self_test.len(), 17);
+    assert!(report.self_test.len() >= 17, "{report:?}");
     assert!(report.self_test.iter().all(|probe| probe.passed));
     for layer in [
         "virtual-machine",
@@ -335,10 +336,7 @@ fn one_at_a_time(world: &World<'_>) {
 /// A layer goes on in an environment of the host.
 fn resumed_without_a_machine(spec: &sandbox::EnvironmentSpec) {
     let world = common::World::new();
-    let mut spec = spec.clone();
-    // Layers between are not built on the host yet.
-    spec.workspace.frozen = Vec::new();
-    let environment = world.supervisor.create(&spec).unwrap();
+    let environment = world.supervisor.create(spec).unwrap();
     assert_eq!(
         common::sh(&environment, "cat made file; ls gone").out,
         "new\nbase\nmore\n"

@@ -63,11 +63,7 @@ fn a_guest_that_does_not_come_up_is_explained() {
         "{error}"
     );
     let mut shown = spec;
-    shown.environment.home = Some(sandbox::Workspace {
-        base: None,
-        frozen: Vec::new(),
-        layer: place.0.join("home"),
-    });
+    shown.environment.home = Some(shown.environment.workspace.clone());
     match Vm::start(&qemu, &shown) {
         Err(VmError::Environment(SandboxError::InvalidSpec { field, .. })) => {
             assert_eq!(field, "home");

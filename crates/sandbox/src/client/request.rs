@@ -23,7 +23,7 @@ const OWN_FOLDERS: [&str; 9] = [
 ];
 
 /// What the supervisor is asked for.
-pub(crate) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
+pub(super) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
     let optional = |path: &Option<PathBuf>| path.as_deref().map(absolute);
     let Stack {
         mut lowers,

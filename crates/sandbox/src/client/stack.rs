@@ -15,26 +15,13 @@ pub(crate) struct Held(Vec<Hold>);
 
 /// What the layers of an environment are to be.
 pub(crate) struct Prepared {
-    pub(super) workspace: Stack,
-    pub(super) home: Option<Stack>,
-    pub(super) held: Held,
-}
-
-/// Trees of which only the name matters yet: whoever takes the request makes them at its place.
-pub(crate) fn bare(layer: &Path) -> Prepared {
-    Prepared {
-        workspace: Stack {
-            lowers: vec![layer.to_owned()],
-            upper: layer.to_owned(),
-            work: PathBuf::new(),
-        },
-        home: None,
-        held: Held::default(),
-    }
+    pub(crate) workspace: Stack,
+    pub(crate) home: Option<Stack>,
+    pub(crate) held: Held,
 }
 
 /// Makes and holds all layers that the environment writes to.
-pub(super) fn prepare(spec: &EnvironmentSpec) -> Result<Prepared, SandboxError> {
+pub(crate) fn prepare(spec: &EnvironmentSpec) -> Result<Prepared, SandboxError> {
     let mut held = Held::default();
     let workspace = stack(&spec.workspace, &mut held)?;
     let home = spec.home.as_ref().map(|home| stack(home, &mut held));

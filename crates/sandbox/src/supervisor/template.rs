@@ -143,7 +143,11 @@ pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure>
         fs::write(root.join(file), "").stage("make a file of the root")?;
     }
     etc::fill(&root.join("etc")).stage("fill /etc")?;
-    all_devices(&root)?;
+    for name in DEVICES {
+        fs::write(root.join("dev").join(name), "").stage("make a device file")?;
+    }
+    device_links(&root.join("dev")).stage("link in /dev")?;
+    devices(&root)?;
     for target in wanted
         .targets
         .iter()
@@ -179,8 +183,8 @@ pub(super) fn discard(template: &Template) {
     tree::discard(template);
 }
 
-/// Shows in `root` what environments see of the host: `/etc` by its allow-list, `/usr` and what links
-/// into it, and further folders.
+/// Shows in `root`, an empty folder, what environments see of the host: `/etc` by its allow-list,
+/// `/usr` and what links into it, and further folders. For the guests of virtual machines.
 pub(crate) fn furnish(root: &Path, extra: &[PathBuf]) -> Result<(), Failure> {
     let etc = root.join("etc");
     fs::create_dir_all(&etc).stage("make /etc")?;
@@ -198,8 +202,8 @@ pub(crate) fn furnish(root: &Path, extra: &[PathBuf]) -> Result<(), Failure> {
     extra.iter().try_for_each(|folder| show.folder(folder))
 }
 
-/// Makes and binds the device files of an environment, and links the standard ones.
-pub(crate) fn all_devices(root: &Path) -> Result<(), Failure> {
+/// Makes the device files of an environment in the empty folder `dev` of `root`.
+pub(crate) fn equip(root: &Path) -> Result<(), Failure> {
     for name in DEVICES {
         fs::write(root.join("dev").join(name), "").stage("make a device file")?;
     }

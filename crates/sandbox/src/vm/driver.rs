@@ -42,10 +42,8 @@ pub struct MachineSpec {
 /// What the guest sees of the host, besides `/usr` and public files of `/etc`.
 #[derive(Clone, Debug, Default)]
 pub struct Shares {
-    /// Lower tree of the workspace.
-    pub base: Option<PathBuf>,
-    /// Frozen layers over it, lowest first.
-    pub frozen: Vec<PathBuf>,
+    /// Trees underneath the workspace, lowest first; none when it is `upper` itself.
+    pub lowers: Vec<PathBuf>,
     /// What is written to the workspace.
     pub upper: PathBuf,
     /// Working space of the overlay.
@@ -139,8 +137,7 @@ impl Qemu {
             ..Order::default()
         };
         if let Some(shares) = shares {
-            order.base = shares.base;
-            order.frozen = shares.frozen;
+            order.lowers = shares.lowers;
             order.upper = Some(shares.upper);
             order.work = Some(shares.work);
             order.inputs = shares.inputs;

@@ -6,10 +6,10 @@
 
 use std::io::{self, Read, Write};
 
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::client::{request, stack};
-use crate::message::{Create, Failure};
+use crate::message::Failure;
 use crate::report::ProbeResult;
 use crate::spec::{EnvironmentSpec, Workspace};
 use crate::wire::{Malformed, Reader, Writer};
@@ -224,32 +224,72 @@ impl Wanted {
         Self { shared, spec }
     }
 
-    /// In the form the supervisor takes, which knows every field.
     pub(super) fn encode(&self) -> Vec<u8> {
+        let raw = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
+        let spec = &self.spec;
         let mut to = Writer::default();
         to.byte(u8::from(self.shared));
-        to.bytes(&request::of(&self.spec, &stack::bare(&self.spec.workspace.layer)).encode());
+        to.bytes(spec.id.as_bytes()).bytes(spec.hostname.as_bytes());
+        to.bytes(&raw(&spec.workspace.layer));
+        for path in [&spec.inputs, &spec.outputs, &spec.program] {
+            to.optional_bytes(path.as_ref().map(raw).as_deref());
+        }
+        to.number(spec.root.extra.len() as u64);
+        for path in &spec.root.extra {
+            to.bytes(&raw(path));
+        }
+        // Serialising plain data to memory does not fail; an empty text is refused by the reader.
+        to.bytes(&serde_json::to_vec(&spec.exec).unwrap_or_default());
+        let limits = &spec.limits;
+        to.number(limits.open_files)
+            .number(limits.processes)
+            .number(limits.file_size);
+        to.number(limits.tmp_bytes)
+            .number(u64::try_from(limits.wall.as_nanos()).unwrap_or(u64::MAX));
+        for limit in [
+            limits.address_space,
+            limits.cpu_seconds,
+            limits.memory,
+            limits.cpu_milli,
+        ] {
+            to.optional_number(limit);
+        }
         to.finish()
     }
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
         let mut from = Reader::new(body);
         let shared = from.byte()? == 1;
-        let create = Create::decode(from.bytes()?)?;
+        let (id, hostname) = (from.text()?, from.text()?);
         let workspace = Workspace {
             base: None,
             frozen: Vec::new(),
-            layer: create.upper,
+            layer: path(from.bytes()?),
         };
-        let mut spec = EnvironmentSpec::new(create.id, workspace);
-        spec.hostname = create.hostname;
-        spec.inputs = create.inputs;
-        spec.outputs = create.outputs;
-        spec.program = create.program;
-        spec.root = create.root;
-        spec.mounts = create.mounts;
-        spec.exec = create.exec;
-        spec.limits = create.limits;
+        let mut spec = EnvironmentSpec::new(id, workspace);
+        spec.hostname = hostname;
+        for given in [&mut spec.inputs, &mut spec.outputs, &mut spec.program] {
+            *given = from.optional_bytes()?.map(path);
+        }
+        for _ in 0..from.number()? {
+            spec.root.extra.push(path(from.bytes()?));
+        }
+        spec.exec = serde_json::from_slice(from.bytes()?).map_err(|_| Malformed)?;
+        let limits = &mut spec.limits;
+        limits.open_files = from.number()?;
+        limits.processes = from.number()?;
+        limits.file_size = from.number()?;
+        limits.tmp_bytes = from.number()?;
+        limits.wall = std::time::Duration::from_nanos(from.number()?);
+        for limit in [
+            &mut limits.address_space,
+            &mut limits.cpu_seconds,
+            &mut limits.memory,
+            &mut limits.cpu_milli,
+        ] {
+            *limit = from.optional_number()?;
+        }
         Ok(Self { shared, spec })
     }
 }

@@ -161,8 +161,7 @@ fn map_users(identity: identity::Identity, pid: i32) -> Result<(), Failure> {
 /// Host files, opened while they can still be reached.
 struct Sources {
     kernel: OwnedFd,
-    base: Option<OwnedFd>,
-    frozen: Vec<OwnedFd>,
+    lowers: Vec<OwnedFd>,
     upper: Option<OwnedFd>,
     work: Option<OwnedFd>,
     inputs: Option<OwnedFd>,
@@ -181,9 +180,8 @@ impl Sources {
         };
         Ok(Self {
             kernel: open(&order.kernel)?,
-            base: optional(&order.base)?,
-            frozen: order
-                .frozen
+            lowers: order
+                .lowers
                 .iter()
                 .map(|path| open(path))
                 .collect::<Result<_, _>>()?,
@@ -315,7 +313,7 @@ fn build(order: &Order, sources: &Sources) -> Result<(), Failure> {
         std::fs::create_dir_all(place.join(folder)).stage("make a folder of the place")?;
     }
     template::furnish(place, &[])?;
-    template::all_devices(place)?;
+    template::equip(place)?;
     if let Some(kvm) = &sources.kvm {
         std::fs::write(place.join("dev/kvm"), "").stage("make /dev/kvm")?;
         mount::bind(&by_number(kvm), c"dev/kvm", false).stage("bind /dev/kvm")?;
@@ -343,14 +341,14 @@ fn build(order: &Order, sources: &Sources) -> Result<(), Failure> {
 /// environments without a machine have, so a layer can go on in either.
 fn workspace(sources: &Sources) -> Result<(), Failure> {
     const MERGED: &str = "share/work/layer/upper";
-    match (&sources.base, &sources.upper, &sources.work) {
-        (Some(base), Some(upper), Some(work)) => {
+    match (&sources.upper, &sources.work) {
+        (Some(upper), _) if sources.lowers.is_empty() => show(upper, MERGED, WRITABLE)?,
+        (Some(upper), Some(work)) => {
             // The highest comes first.
             let lower: Vec<String> = sources
-                .frozen
+                .lowers
                 .iter()
                 .rev()
-                .chain([base])
                 .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
                 .collect();
             let options = format!(
@@ -370,7 +368,6 @@ fn workspace(sources: &Sources) -> Result<(), Failure> {
             )
             .stage(OVERLAY_STAGE)?;
         }
-        (None, Some(upper), _) => show(upper, MERGED, WRITABLE)?,
         _ => {}
     }
     for (source, name, attributes) in [

@@ -12,6 +12,7 @@ use super::error::VmError;
 use super::frame::{self, Frame, Kind, VERSION};
 use super::machine::Machine;
 use super::running::{Progress, Taken};
+use crate::client::stack::Held;
 use crate::wire::Reader;
 
 /// What waits for frames of one number.
@@ -30,6 +31,8 @@ pub(super) struct Link {
     numbers: AtomicU64,
     gone: AtomicBool,
     denials: Mutex<VecDeque<Vec<u8>>>,
+    /// What keeps others from the machine's layers.
+    held: Mutex<Option<Held>>,
 }
 
 impl std::fmt::Debug for Link {
@@ -125,7 +128,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     /// Takes over a machine whose guest serves, and starts handing out its frames.
-    pub(super) fn new(machine: Machine) -> Result<Arc<Self>, VmError> {
+    pub(super) fn new(machine: Machine, held: Held) -> Result<Arc<Self>, VmError> {
         let shared = |stage: &str| {
             let stage = stage.to_owned();
             move |source| VmError::Start { stage, source }
@@ -145,6 +148,7 @@ impl Link {
             numbers: AtomicU64::new(1),
             gone: AtomicBool::new(false),
             denials: Mutex::default(),
+            held: Mutex::new(Some(held)),
         });
         // Holds no strong reference: the machine ends with its last user, and then the stream.
         let weak = Arc::downgrade(&link);
@@ -203,6 +207,12 @@ impl Link {
                 progress.gone();
             }
         }
+    }
+
+    /// Ends the machine and lets go of its layers.
+    pub(super) fn end(&self) {
+        self.machine.end();
+        drop(locked(&self.held).take());
     }
 
     pub(super) fn is_gone(&self) -> bool {

@@ -42,14 +42,13 @@ pub(super) struct Order {
     pub(super) shares: bool,
     /// Whether it is shared by virtiofsd.
     pub(super) virtiofs: bool,
-    pub(super) base: Option<PathBuf>,
     pub(super) upper: Option<PathBuf>,
     pub(super) work: Option<PathBuf>,
     pub(super) inputs: Option<PathBuf>,
     pub(super) outputs: Option<PathBuf>,
     pub(super) program: Option<PathBuf>,
     pub(super) extra: Vec<PathBuf>,
-    pub(super) frozen: Vec<PathBuf>,
+    pub(super) lowers: Vec<PathBuf>,
 }
 
 impl Order {
@@ -65,7 +64,6 @@ impl Order {
             to.byte(u8::from(flag));
         }
         for path in [
-            &self.base,
             &self.upper,
             &self.work,
             &self.inputs,
@@ -74,7 +72,7 @@ impl Order {
         ] {
             to.optional_bytes(path.as_deref().map(raw).as_deref());
         }
-        for list in [&self.extra, &self.frozen] {
+        for list in [&self.extra, &self.lowers] {
             to.number(list.len() as u64);
             for path in list {
                 to.bytes(&raw(path));
@@ -101,14 +99,13 @@ impl Order {
             kvm: from.byte()? == 1,
             shares: from.byte()? == 1,
             virtiofs: from.byte()? == 1,
-            base: from.optional_bytes()?.map(path),
             upper: from.optional_bytes()?.map(path),
             work: from.optional_bytes()?.map(path),
             inputs: from.optional_bytes()?.map(path),
             outputs: from.optional_bytes()?.map(path),
             program: from.optional_bytes()?.map(path),
             extra: paths(&mut from)?,
-            frozen: paths(&mut from)?,
+            lowers: paths(&mut from)?,
         })
     }
 }

@@ -8,13 +8,14 @@ use super::environment::{ANSWER, VmEnvironment, invalid};
 use super::error::VmError;
 use super::frame::{self, Frame, Kind, Setup, Sharing, Wanted};
 use super::link::{self, Link};
+use crate::client::stack::{self, Held};
 use crate::client::{request, requirement};
 use crate::error::SandboxError;
 use crate::exec_policy::{ExecMode, ExecPolicy, ExecRule, ExecTarget};
 use crate::identity;
 use crate::layer;
 use crate::lsm::Denial;
-use crate::message::{OVERLAY_STAGE, Reply};
+use crate::message::{OVERLAY_STAGE, Reply, Stack};
 use crate::report::{IsolationLevel, IsolationReport, ProbeResult};
 use crate::spec::{EnvironmentSpec, Workspace};
 
@@ -53,17 +54,6 @@ pub struct Vm {
     kernel: String,
     layers: Vec<String>,
     weaker: Vec<String>,
-    /// Keeps the layer for this machine alone.
-    held: Option<layer::Hold>,
-}
-
-/// What was written to frozen layers, lowest first.
-fn frozen(workspace: &Workspace) -> Vec<std::path::PathBuf> {
-    let upper = |layer: &std::path::PathBuf| {
-        let upper = layer.join(layer::UPPER);
-        std::path::absolute(&upper).unwrap_or(upper)
-    };
-    workspace.frozen.iter().map(upper).collect()
 }
 
 impl Vm {
@@ -76,7 +66,14 @@ impl Vm {
         check(&spec.environment)?;
         check_exec(&spec.environment.exec, spec.exec_control)?;
         let workspace = &spec.environment.workspace;
-        let folders = layer::prepare(&workspace.layer)?;
+        let prepared = stack::prepare(&spec.environment)?;
+        let Stack {
+            lowers,
+            upper,
+            work,
+        } = prepared.workspace;
+        // An empty workspace is laid over an empty folder, which needs no copy.
+        let stands_alone = workspace.base.is_none() && workspace.frozen.is_empty();
         if let Some(outputs) = &spec.environment.outputs {
             layer::give(outputs).map_err(|source| VmError::File {
                 action: "give the environment",
@@ -92,14 +89,9 @@ impl Vm {
             memory_mib: spec.memory_mib,
             cpus: spec.cpus,
             shares: Some(Shares {
-                base: optional(&workspace.base).filter(|_| !copied),
-                frozen: if copied {
-                    Vec::new()
-                } else {
-                    frozen(workspace)
-                },
-                upper: absolute(&folders.upper),
-                work: absolute(&folders.work),
+                lowers: if copied { Vec::new() } else { lowers },
+                upper,
+                work,
                 inputs: optional(&spec.environment.inputs),
                 outputs: optional(&spec.environment.outputs),
                 program: optional(&spec.environment.program),
@@ -109,19 +101,17 @@ impl Vm {
         let started = match driver.start(&wanted) {
             Err(VmError::Start { stage, .. }) if stage == OVERLAY_STAGE => {
                 if let Some(shares) = &mut wanted.shares {
-                    let mut lowers = frozen(workspace);
+                    let mut lowers = std::mem::take(&mut shares.lowers);
                     lowers.reverse();
-                    lowers.extend(shares.base.take());
-                    layer::copy_into(&workspace.layer, &folders.upper, &lowers)?;
-                    shares.frozen.clear();
+                    if !stands_alone {
+                        layer::copy_into(&workspace.layer, &shares.upper, &lowers)?;
+                    }
                 }
                 driver.start(&wanted)?
             }
             outcome => outcome?,
         };
-        let mut machine = Self::meet(driver, spec, started, &wanted)?;
-        machine.held = Some(folders.held);
-        Ok(machine)
+        Self::meet(driver, spec, started, &wanted, prepared.held)
     }
 
     /// Greets the guest of a started machine and has it set up.
@@ -130,6 +120,7 @@ impl Vm {
         spec: &VmSpec,
         started: Started,
         wanted: &MachineSpec,
+        held: Held,
     ) -> Result<Self, VmError> {
         let Started {
             machine,
@@ -156,7 +147,7 @@ impl Vm {
         let overlay = wanted
             .shares
             .as_ref()
-            .is_some_and(|shares| shares.base.is_some());
+            .is_some_and(|shares| !shares.lowers.is_empty());
         layers.extend(overlay.then(|| "overlay".to_owned()));
         let mut weaker = Vec::new();
         if !accelerated {
@@ -170,19 +161,19 @@ impl Vm {
                 "folders are shared by QEMU itself (9p), not by a process apart from it".to_owned(),
             );
         }
-        if spec.environment.workspace.base.is_some() && !overlay {
+        let workspace = &spec.environment.workspace;
+        if !overlay && (workspace.base.is_some() || !workspace.frozen.is_empty()) {
             weaker.push(
                 "overlay file systems are refused here: the workspace is a full copy of its base"
                     .to_owned(),
             );
         }
         Ok(Self {
-            link: Link::new(machine)?,
+            link: Link::new(machine, held)?,
             spec: spec.clone(),
             kernel,
             layers,
             weaker,
-            held: None,
         })
     }
 
@@ -309,16 +300,18 @@ impl Vm {
 
     /// Ends the machine with everything in it. When this returns, no process of it is left.
     pub fn end(&self) {
-        self.link.machine.end();
+        self.link.end();
     }
 }
 
 /// Refuses what a machine does not show yet; silence would be a lie.
 fn check(spec: &EnvironmentSpec) -> Result<(), VmError> {
-    let reason = "a virtual machine does not show this yet";
+    let reason = "a virtual machine does not have this yet";
     let asked = [
         ("home", spec.home.is_some()),
         ("mounts", !spec.mounts.is_empty()),
+        ("limits.disk_bytes", spec.limits.disk_bytes.is_some()),
+        ("limits.disk_inodes", spec.limits.disk_inodes.is_some()),
         ("root.tree", spec.root.tree.is_some()),
         ("root.layers", !spec.root.layers.is_empty()),
         ("root.writable", spec.root.writable.is_some()),

@@ -50,8 +50,10 @@ pub(super) fn run(port: OwnedFd, setup: Setup) -> Result<(), Failure> {
         let exec = super::super::control::Control::start(setup.exec_control, move |denial| {
             denials.send(Kind::Denial, 0, denial);
         })?;
-        let supervisor =
-            Supervisor::start(SupervisorOptions::new(INIT)).map_err(|error| failure(&error))?;
+        let mut options = SupervisorOptions::new(INIT);
+        // What is shared as a workspace is the host's overlay already.
+        options.copy_workspaces = true;
+        let supervisor = Supervisor::start(options).map_err(|error| failure(&error))?;
         Ok(Guest {
             port: port.clone(),
             supervisor,
