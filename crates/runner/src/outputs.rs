@@ -3,6 +3,7 @@
 //! Only called while nothing runs in the environment. No link is followed, nothing but regular
 //! files is opened, and every read is bounded.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -132,7 +133,7 @@ pub(crate) fn shortened_patch(mut patch: String, bytes: usize) -> String {
         let end = kept.map_or(0, |at| at + 1);
         let rest = patch.len() - end;
         patch.truncate(end);
-        patch.push_str(&format!("\\ {rest} bytes more are not shown here\n"));
+        let _ = writeln!(patch, "\\ {rest} bytes more are not shown here");
     }
     patch
 }
