@@ -1,7 +1,5 @@
 //! The demo keeps its promises without anybody watching.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 mod common;
 
 use common::{Place, skip};
