@@ -7,6 +7,8 @@ use model::automation::{Definition, StepDefinition, StepKind, Trigger, Validator
 use crate::condition::Condition;
 use crate::schedule::Schedule;
 
+mod environment;
+
 /// Something wrong in an automation file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {message}")]
@@ -145,6 +147,7 @@ fn check(definition: &Definition) -> Result<(), Problem> {
         check_trigger(trigger, &[Place::Key("triggers"), Place::Item(index)])?;
     }
     check_targets(definition)?;
+    environment::check(definition)?;
     if definition.steps.is_empty() {
         return Err(problem(
             &[Place::Key("steps")],

@@ -11,6 +11,7 @@ pub mod condition;
 pub mod context;
 pub mod definition;
 pub mod diff_class;
+pub mod fence;
 pub mod matching;
 pub mod ports;
 pub mod rejection;

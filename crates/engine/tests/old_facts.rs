@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use model::automation::{CampaignRules, Gate, Pace, Wave};
 use model::change::ReviewVerdict;
 use model::evidence::Verdict;
+use model::exec::ExecMode;
 use model::fact::{CampaignFact, FACT_VERSION, Fact, Recorded, RunFact, TaskFact};
 use model::ids::{CampaignId, EventId, RunId, TaskId};
+use model::isolation::{ExecEvidence, Isolation, RootEvidence, RootKind};
 use model::reason::{Reason, ReasonCode};
 use model::run::Target;
 use model::step::{Outputs, StepOutcome};
@@ -253,6 +255,40 @@ fn ended_in_every_way() -> Vec<TaskFact> {
     facts
 }
 
+/// Evidence about the fence as it came to be known after the first facts, and ends for want of it.
+fn fenced() -> Vec<TaskFact> {
+    let mut facts = begun();
+    let isolation = Isolation {
+        exec: Some(ExecEvidence {
+            mode: ExecMode::DenyList,
+            policy: "ab".repeat(32),
+            rules: 2,
+        }),
+        root: Some(RootEvidence {
+            kind: RootKind::Image,
+            digest: Some(format!("sha256:{}", "cd".repeat(32))),
+            recipe: Some("ef".repeat(32)),
+            reproducible: true,
+        }),
+        ..isolation()
+    };
+    facts.pop();
+    facts.push(TaskFact::Prepared {
+        base: base("b1"),
+        isolation,
+    });
+    for code in [ReasonCode::IsolationTooWeak, ReasonCode::RecipeFailed] {
+        facts.push(TaskFact::Ended {
+            status: TaskStatus::Failed,
+            reason: Reason::new(code, format!("the sentence of {code}")),
+        });
+        facts.push(TaskFact::Retried {
+            cause: "again".into(),
+        });
+    }
+    facts
+}
+
 fn campaign_facts() -> Vec<CampaignFact> {
     let rules = CampaignRules {
         canary: Some(3),
@@ -356,6 +392,7 @@ fn task_streams() -> Vec<(&'static str, Vec<Recorded<TaskFact>>)> {
         ("task-merged", merged()),
         ("task-troubled", troubled()),
         ("task-ended", ended_in_every_way()),
+        ("task-fenced", fenced()),
     ]
     .into_iter()
     .map(|(name, today)| (name, stream(name, today).1))
@@ -443,6 +480,7 @@ fn while_the_version_is_the_same_facts_are_written_the_same() {
     check(stream("task-merged", merged()));
     check(stream("task-troubled", troubled()));
     check(stream("task-ended", ended_in_every_way()));
+    check(stream("task-fenced", fenced()));
     check(stream("campaign", campaign_facts()));
     check(stream("run", run_facts()));
 }

@@ -10,10 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Length;
-use crate::size::ByteSize;
 
+mod environment;
 mod forms;
 
+pub use environment::{
+    CacheKind, Cores, EnvironmentDefinition, ExecDefinition, ExecRuleDefinition, InlineRecipe,
+    IsolationDefinition, LimitsDefinition, Readiness, RecipeDefinition, ServiceDefinition,
+};
 pub use forms::{Command, OutputType, Trigger, Validator, Wave};
 
 /// A versioned definition of unattended work.
@@ -69,42 +73,6 @@ pub struct Targets {
 pub enum TargetSource {
     /// The repository the event is about.
     Event,
-}
-
-/// Where steps execute.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EnvironmentDefinition {
-    /// Hard limits of the environment.
-    #[serde(default)]
-    pub limits: LimitsDefinition,
-    /// Further host folders shown read-only, such as a toolchain.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub folders: Vec<String>,
-    /// Variables given to every step.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub variables: BTreeMap<String, String>,
-}
-
-/// Hard limits of an environment; what is absent takes the runner's default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LimitsDefinition {
-    /// Wall time of one step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<Length>,
-    /// Processes at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub processes: Option<u64>,
-    /// Memory of one process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<ByteSize>,
-    /// Size of one file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<ByteSize>,
-    /// Bytes of a step's log that are kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log: Option<ByteSize>,
 }
 
 /// One step: exactly one of the kinds, with what all kinds share.

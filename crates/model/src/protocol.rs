@@ -11,6 +11,7 @@ use crate::campaign::Campaign;
 use crate::change::Proposal;
 use crate::event::Event;
 use crate::evidence::ValidatorResult;
+use crate::fence::Fence;
 use crate::ids::TaskId;
 use crate::isolation::Isolation;
 use crate::reason::Reason;
@@ -46,6 +47,9 @@ pub struct Assignment {
     pub repository: Repository,
     /// The event that started the run.
     pub event: Event,
+    /// How its environment is fenced: the strictest of what server and automation say.
+    #[serde(default)]
+    pub fence: Fence,
 }
 
 /// What a runner says happened. The control plane decides what follows.

@@ -45,6 +45,10 @@ codes! {
     ValidationFailed => "validation_failed",
     /// The environment could not be made.
     EnvironmentFailed => "environment_failed",
+    /// The host cannot fence environments as strongly as is asked.
+    IsolationTooWeak => "isolation_too_weak",
+    /// What the environment is made of (image, set-up, service) could not be had.
+    RecipeFailed => "recipe_failed",
     /// The repository is not there, or cannot be read.
     RepositoryUnavailable => "repository_unavailable",
     /// The repository has no commit.

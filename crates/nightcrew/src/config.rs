@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use engine::ports::Rule;
+use model::automation::{ExecDefinition, IsolationDefinition};
+use model::exec::ExecMode;
+use model::fence::Fence;
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -24,8 +27,11 @@ pub(crate) struct Config {
     pub(crate) runner: Runner,
     /// Restrictions.
     pub(crate) policy: PolicyConfig,
-    /// Isolation.
-    pub(crate) isolation: Isolation,
+    /// How strongly every environment is fenced at least; `accept_weaker` goes on where the host
+    /// refuses a layer, with a banner.
+    pub(crate) isolation: IsolationDefinition,
+    /// Which programs may execute in every environment; automations can only tighten it.
+    pub(crate) exec: ExecDefinition,
     /// Who the person at this machine is.
     pub(crate) person: Person,
 }
@@ -54,14 +60,6 @@ pub(crate) struct Runner {
 pub(crate) struct PolicyConfig {
     /// The rules.
     pub(crate) rules: Vec<Rule>,
-}
-
-/// Isolation.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Isolation {
-    /// Go on where a layer is refused by the host, with a banner.
-    pub(crate) accept_weaker: bool,
 }
 
 /// Who the person at this machine is.
@@ -109,6 +107,11 @@ impl Config {
         Ok(config)
     }
 
+    /// What every environment is fenced by at least.
+    pub(crate) fn fence(&self) -> Fence {
+        engine::fence::of(&self.isolation, &self.exec)
+    }
+
     /// The data directory: given, or `nightcrew` under the user's data folder.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
         let chosen = match &self.data_dir {
@@ -126,13 +129,20 @@ impl Config {
 
 fn read(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path).doing(format_args!("read {}", path.display()))?;
-    toml::from_str(&text).map_err(|error| {
+    let config: Config = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| {
             text[..span.start.min(text.len())].matches('\n').count() + 1
         });
         Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
             .hint("docs/book/configuration.md lists every key")
-    })
+    })?;
+    let exec = &config.exec;
+    if exec.mode == Some(ExecMode::Off) && !(exec.deny.is_empty() && exec.report.is_empty()) {
+        let text = "[exec] has rules, and `mode = \"off\"` judges nothing";
+        return Err(Failure::usage(format!("{}: {text}", path.display()))
+            .hint("leave `mode` out: rules alone mean a deny list"));
+    }
+    Ok(config)
 }
 
 fn config_home() -> Option<PathBuf> {

@@ -9,6 +9,7 @@ use blob::BlobStore;
 use engine::ports::{Caps, RuleList};
 use forge::git::Git;
 use forge::local::LocalForge;
+use model::isolation::IsolationLevel;
 use runner::{ControlPlane, FileCheck, Runner, RunnerHandle, RunnerOptions};
 use sandbox::{Supervisor, SupervisorOptions};
 use server::dispatch::Dispatcher;
@@ -179,6 +180,7 @@ fn service(
             running_per_campaign: config.limits.running_per_campaign,
         },
         lease: LEASE,
+        fence: config.fence(),
     }))
 }
 
@@ -199,6 +201,12 @@ fn supervise(config: &Config) -> Result<(Option<Arc<Supervisor>>, serde_json::Va
         ))
         .hint(cure));
     }
+    if let Some((level, required)) = below(&preflight, config) {
+        return Err(Failure::new(format!(
+            "this host reaches isolation level {level}, and the configuration requires {required}"
+        ))
+        .hint("`nightcrew doctor` names what is missing and its cure"));
+    }
     let weaker = preflight.findings.iter().filter(|finding| !finding.ok);
     for finding in weaker {
         if !config.isolation.accept_weaker {
@@ -217,6 +225,26 @@ fn supervise(config: &Config) -> Result<(Option<Arc<Supervisor>>, serde_json::Va
     let supervisor =
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
     Ok((Some(Arc::new(supervisor)), report))
+}
+
+/// The level that is reached and the one that is required, when the first is below the second.
+fn below(
+    preflight: &sandbox::Preflight,
+    config: &Config,
+) -> Option<(IsolationLevel, IsolationLevel)> {
+    let reached = level(preflight.level?);
+    let required = config.fence().required_level?;
+    (reached < required).then_some((reached, required))
+}
+
+/// The level in the words of the model.
+pub(crate) const fn level(level: sandbox::IsolationLevel) -> IsolationLevel {
+    match level {
+        sandbox::IsolationLevel::L0 => IsolationLevel::L0,
+        sandbox::IsolationLevel::L1 => IsolationLevel::L1,
+        sandbox::IsolationLevel::L2 => IsolationLevel::L2,
+        sandbox::IsolationLevel::L3 => IsolationLevel::L3,
+    }
 }
 
 fn start_runner(

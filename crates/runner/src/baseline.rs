@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use model::automation::EnvironmentDefinition;
+use model::fence::Fence;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
@@ -22,8 +23,11 @@ pub(crate) fn place(
     argv: &[String],
     cwd: &str,
     environment: &EnvironmentDefinition,
+    fence: &Fence,
 ) -> PathBuf {
-    let question = serde_json::json!({"argv": argv, "cwd": cwd, "environment": environment});
+    let question = serde_json::json!({
+        "argv": argv, "cwd": cwd, "environment": environment, "fence": fence,
+    });
     results.join(format!(
         "{}.json",
         hex::encode(Sha1::digest(question.to_string()))

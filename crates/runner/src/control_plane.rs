@@ -1,6 +1,7 @@
 //! The runner's view of the control plane: it only ever dials out.
 
 use async_trait::async_trait;
+use model::exec::ExecBatch;
 use model::protocol::{
     Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, ReportRequest,
 };
@@ -34,6 +35,9 @@ pub trait ControlPlane: Send + Sync + 'static {
 
     /// Live log lines; losing some is no harm, the whole log follows as a blob.
     async fn log(&self, chunk: LogChunk);
+
+    /// Records what exec control refused or saw. Sending a batch again is no second one.
+    async fn exec_events(&self, batch: ExecBatch) -> Result<(), ControlPlaneError>;
 
     /// Stores blobs durably; their digests, in order.
     async fn put_blobs(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError>;

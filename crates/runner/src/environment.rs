@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::automation::{EnvironmentDefinition, LimitsDefinition};
-use model::isolation::{Isolation, IsolationLevel};
-use sandbox::{Environment, EnvironmentSpec, Limits, RootRecipe, Supervisor, Workspace};
+use model::automation::EnvironmentDefinition;
+use model::exec::ExecMode;
+use model::fence::Fence;
+use model::isolation::{Isolation, RootEvidence, RootKind};
+use model::reason::ReasonCode;
+use sandbox::{Environment, EnvironmentSpec, RootRecipe, Supervisor, Workspace};
 
+use crate::fencing;
 use crate::halt::Halt;
 
 /// Life of an environment; steps have their own, shorter bounds.
@@ -21,6 +25,7 @@ pub(crate) struct Recipe {
     pub(crate) inputs: PathBuf,
     pub(crate) program: Option<PathBuf>,
     pub(crate) definition: EnvironmentDefinition,
+    pub(crate) fence: Fence,
 }
 
 impl Recipe {
@@ -46,10 +51,35 @@ impl Recipe {
             extra: self.definition.folders.iter().map(PathBuf::from).collect(),
             ..RootRecipe::default()
         };
-        spec.limits = limits(&self.definition.limits);
+        spec.limits = fencing::limits(&self.definition.limits, LIFE);
+        spec.exec = fencing::exec_policy(&self.fence.exec);
+        spec.required = fencing::required(&self.fence);
         let supervisor = Arc::clone(&self.supervisor);
         let made = tokio::task::spawn_blocking(move || supervisor.create(&spec)).await;
-        Ok(made.map_err(|error| Halt::broken("the thread of an environment is lost", &error))??)
+        let environment =
+            made.map_err(|error| Halt::broken("the thread of an environment is lost", &error))??;
+        let missing = fencing::missing(environment.report(), &self.fence);
+        if missing.is_empty() {
+            return Ok(environment);
+        }
+        destroy(environment).await;
+        Err(too_weak(&missing))
+    }
+
+    /// The evidence that facts keep.
+    pub(crate) fn evidence(&self, environment: &Environment) -> Isolation {
+        let root = RootEvidence {
+            kind: RootKind::Host,
+            digest: None,
+            recipe: None,
+            reproducible: false,
+        };
+        fencing::evidence(environment.report(), &self.fence, Some(root))
+    }
+
+    /// Whether somebody may want to know what executes.
+    pub(crate) fn watches(&self) -> bool {
+        self.fence.exec.effective_mode() != ExecMode::Off
     }
 }
 
@@ -63,30 +93,11 @@ pub(crate) async fn destroy(environment: Environment) {
     }
 }
 
-fn limits(wanted: &LimitsDefinition) -> Limits {
-    let default = Limits::default();
-    Limits {
-        processes: wanted.processes.unwrap_or(default.processes),
-        file_size: wanted.file.map_or(default.file_size, |size| size.0),
-        address_space: wanted.memory.map(|size| size.0),
-        wall: LIFE,
-        ..default
-    }
-}
-
-/// The evidence that facts keep.
-pub(crate) fn isolation(report: &sandbox::IsolationReport) -> Isolation {
-    let level = match report.level {
-        sandbox::IsolationLevel::L0 => IsolationLevel::L0,
-        sandbox::IsolationLevel::L1 => IsolationLevel::L1,
-        sandbox::IsolationLevel::L2 => IsolationLevel::L2,
-        sandbox::IsolationLevel::L3 => IsolationLevel::L3,
-    };
-    let held = report.self_test.iter().filter(|probe| probe.passed).count();
-    Isolation {
-        level,
-        layers: report.layers.clone(),
-        probes: u32::try_from(held).unwrap_or(u32::MAX),
-        weaker: report.weaker.clone(),
-    }
+/// Ends a task whose environment would be weaker than is required. Nothing of it has run.
+fn too_weak(missing: &[String]) -> Halt {
+    let sentence = format!(
+        "{}; nothing ran. `nightcrew doctor` names the cause and the cure on this host; a runner on a stronger host, or `accept_weaker` where the automation asks for it, goes on",
+        missing.join("; ")
+    );
+    Halt::failed(ReasonCode::IsolationTooWeak, sentence)
 }

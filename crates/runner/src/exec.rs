@@ -34,6 +34,11 @@ pub(crate) trait Sink: Send + 'static {
     fn write(&mut self, stream: LogStream, bytes: &[u8]);
     /// Called every now and then: pass on what there is.
     fn beat(&mut self) {}
+    /// The program runs in this environment. True when the sink wants beats though nothing is
+    /// printed.
+    fn attach(&mut self, _: &Environment) -> bool {
+        false
+    }
 }
 
 /// What a program printed, each stream up to a bound.
@@ -57,6 +62,8 @@ impl Captured {
 
 /// How often a sink is given the chance to pass on what it has.
 const BEAT: Duration = Duration::from_millis(50);
+/// How often a sink that watches more than output is given it when nothing is printed.
+const SLOW_BEAT: Duration = Duration::from_millis(250);
 /// Bytes of standard error that a capture keeps.
 const ERR_BYTES: usize = 8 * 1024;
 
@@ -67,7 +74,7 @@ pub(crate) async fn run<S: Sink>(
     environment: &Environment,
     program: Program,
     stop: &mut StopWatch,
-    sink: S,
+    mut sink: S,
 ) -> Result<(Exit, S), Halt> {
     if let Some(halt) = stop.now() {
         return Err(halt);
@@ -75,6 +82,7 @@ pub(crate) async fn run<S: Sink>(
     let broken = |error: rustix::io::Errno| Halt::broken("cannot make a pipe", &error);
     let (out, out_writer) = pipe_with(PipeFlags::CLOEXEC).map_err(broken)?;
     let (err, err_writer) = pipe_with(PipeFlags::CLOEXEC).map_err(broken)?;
+    let watches = sink.attach(environment);
     let running = Arc::new(environment.exec(ExecSpec {
         argv: program.argv,
         env: program.env,
@@ -86,7 +94,8 @@ pub(crate) async fn run<S: Sink>(
         timeout: Some(program.timeout),
     })?);
     let watched = Arc::clone(&running);
-    let mut attending = tokio::task::spawn_blocking(move || attend(&watched, out, err, sink));
+    let mut attending =
+        tokio::task::spawn_blocking(move || attend(&watched, out, err, sink, watches));
     let ended = tokio::select! {
         ended = &mut attending => ended,
         () = stop.stopped() => {
@@ -156,6 +165,7 @@ fn attend<S: Sink>(
     out: OwnedFd,
     err: OwnedFd,
     mut sink: S,
+    watches: bool,
 ) -> Result<(Exit, S), SandboxError> {
     let mut pipes = [(LogStream::Out, Some(out)), (LogStream::Err, Some(err))];
     let mut buffer = vec![0; 64 * 1024];
@@ -163,7 +173,8 @@ fn attend<S: Sink>(
     let mut fresh = false;
     while pipes.iter().any(|(_, pipe)| pipe.is_some()) {
         // Nothing to pass on: no reason to wake up.
-        let patience = fresh.then(|| BEAT.saturating_sub(passed.elapsed()));
+        let pause = if fresh { BEAT } else { SLOW_BEAT };
+        let patience = (fresh || watches).then(|| pause.saturating_sub(passed.elapsed()));
         for place in ready(&pipes, patience) {
             let (stream, pipe) = &mut pipes[place];
             match pipe
@@ -177,7 +188,7 @@ fn attend<S: Sink>(
                 }
             }
         }
-        if fresh && passed.elapsed() >= BEAT {
+        if (fresh || watches) && passed.elapsed() >= pause {
             sink.beat();
             passed = Instant::now();
             fresh = false;

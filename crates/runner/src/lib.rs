@@ -13,6 +13,7 @@
 //! | `task` | drives one task from step to step |
 //! | `base` | cached base trees |
 //! | `place`, `environment` | folders of a task, environments over them |
+//! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
 //! | `steps` | one file per kind of step |
 //! | `collect`, `verify`, `snapshot` | the work as git objects, and the proof that they are sound |
@@ -30,6 +31,8 @@ mod diff;
 mod environment;
 mod exec;
 mod failures;
+pub mod fencing;
+pub mod gate;
 mod halt;
 mod handle;
 mod held;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::exec::ExecBatch;
 use model::ids::TaskId;
 use model::protocol::{Directive, Report, ReportRequest};
 use model::task::Task;
@@ -79,6 +80,17 @@ impl Talk {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         tracing::warn!(task = %self.task, "the last report did not get through: the lease will expire");
+    }
+
+    /// Records what exec control refused or saw, as often as it takes.
+    pub(crate) async fn exec_events(&mut self, batch: ExecBatch) -> Result<(), Halt> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.control.exec_events(batch.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.bear(&error, &mut pause).await?,
+            }
+        }
     }
 
     /// Stores blobs; their digests in order.

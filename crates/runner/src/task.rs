@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use model::automation::{StepDefinition, StepKind};
 use model::evidence::ValidatorResult;
+use model::exec::ExecBatch;
 use model::isolation::Isolation;
 use model::protocol::{Assignment, Report};
 use model::reason::ReasonCode;
@@ -15,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::base::{BaseLease, Bases};
 use crate::control_plane::ControlPlane;
-use crate::environment::{Recipe, destroy, isolation};
+use crate::environment::{Recipe, destroy};
+use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
 use crate::options::RunnerOptions;
@@ -55,6 +58,8 @@ pub(crate) struct Work {
     pub(crate) pristine: u32,
     /// The workspace stays for the time after a wait.
     pub(crate) keep: bool,
+    /// Number of the next batch of exec events.
+    pub(crate) batches: Arc<AtomicU32>,
 }
 
 /// Carries out an assignment to its end; false when the task had to be given back, because this
@@ -71,7 +76,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: Sto
         Ok((base, place, recipe, environment)) => {
             let outputs = assignment.task.outputs.clone();
             let validators = assignment.task.validators.clone();
-            let isolation = isolation(environment.report());
+            let isolation = recipe.evidence(&environment);
             let prepared = Report::Prepared {
                 base: base.base(),
                 isolation: isolation.clone(),
@@ -91,6 +96,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: Sto
                 snapshot: None,
                 pristine: 0,
                 keep: false,
+                batches: Arc::default(),
             };
             let ended = work.steps().await;
             let healthy = !matches!(ended, Err(Halt::Interrupted(_)));
@@ -135,6 +141,7 @@ async fn prepare(
         inputs: place.inputs(),
         program: shared.options.program.clone(),
         definition: assignment.automation.definition.environment.clone(),
+        fence: assignment.fence.clone(),
     };
     let name = assignment.task.id.to_string();
     match recipe.make(name, place.layer(), place.outputs()).await {
@@ -269,6 +276,22 @@ impl Work {
             "id": task.id, "run": task.run, "campaign": task.campaign, "automation": task.automation,
             "wave": task.wave, "round": task.round, "attempt": task.attempt, "target": task.target,
         })
+    }
+
+    /// Watches what exec control does during a step, where something is judged.
+    pub(crate) fn gate(&self, index: u32) -> Option<Gate> {
+        let header = ExecBatch {
+            runner: self.talk.runner.clone(),
+            task: self.talk.task,
+            epoch: self.talk.epoch,
+            batch: 0,
+            step: Some(index),
+            events: Vec::new(),
+            more_denied: 0,
+            more_unknown: 0,
+        };
+        let watches = self.recipe.watches();
+        watches.then(|| Gate::new(header, Arc::clone(&self.batches)))
     }
 
     /// Variables that every step gets.

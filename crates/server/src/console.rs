@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `page`, `assets`, `parts` | the frame around every page, what it is drawn with, what pages share |
 //! | `words`, `facts` | states and facts as sentences |
+//! | `fence` | how an environment was fenced, and what exec control refused in it |
 //! | `terminal_html`, `diff` | logs and patches as markup |
 //! | `sign_in`, `actions`, `confirm` | browsers come in; forms; the question before what cannot be undone |
 //! | the others | one page each |
@@ -18,6 +19,7 @@ mod confirm;
 mod diff;
 mod events;
 mod facts;
+mod fence;
 mod inbox;
 mod ledger;
 mod overview;

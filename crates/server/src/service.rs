@@ -8,6 +8,7 @@ mod automations;
 mod campaigns;
 mod commit;
 mod control_plane;
+mod exec_gate;
 mod inventory;
 mod ledger;
 mod reading;
@@ -23,6 +24,7 @@ use forge::Forge;
 use forge::local::LocalForge;
 use jiff::Timestamp;
 use model::automation::Automation;
+use model::fence::Fence;
 use model::ids::{CampaignId, EventId, RunId, TaskId};
 use store::Store;
 use tokio::sync::{Notify, broadcast};
@@ -32,6 +34,7 @@ pub use automations::Applied;
 pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
+pub use exec_gate::ExecTotal;
 pub use inventory::Imported;
 pub(crate) use inventory::REPOSITORY;
 pub use ledger::{LedgerReport, verify as verify_ledger};
@@ -110,6 +113,15 @@ pub enum Update {
         /// Which.
         task: TaskId,
     },
+    /// Exec control refused or saw something in a task's environment.
+    Exec {
+        /// Which.
+        task: TaskId,
+        /// Refusals so far.
+        denied: u64,
+        /// Others so far.
+        unknown: u64,
+    },
     /// The ledger grew.
     Ledger {
         /// Entries now.
@@ -139,6 +151,8 @@ pub struct ServiceOptions {
     pub limits: store::Limits,
     /// How long a lease lives without a heartbeat.
     pub lease: std::time::Duration,
+    /// What every environment is fenced by at least; automations can only tighten it.
+    pub fence: Fence,
 }
 
 /// The control plane of one process. Cheap to clone by `Arc`.
@@ -152,6 +166,7 @@ pub struct Service {
     pub(crate) clock: Clock,
     pub(crate) limits: store::Limits,
     pub(crate) lease: std::time::Duration,
+    pub(crate) fence: Fence,
     pub(crate) logs: Logs,
     /// Automations by (name, version): they never change once written.
     automations: Mutex<HashMap<(String, u32), Arc<Automation>>>,
@@ -188,6 +203,7 @@ impl Service {
             clock: options.clock,
             limits: options.limits,
             lease: options.lease,
+            fence: options.fence,
             logs: Logs::default(),
             automations: Mutex::default(),
             updates: broadcast::channel(1024).0,

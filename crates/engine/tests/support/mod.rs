@@ -179,6 +179,8 @@ pub(crate) fn isolation() -> Isolation {
         layers: vec!["user".into()],
         probes: 9,
         weaker: vec![],
+        exec: None,
+        root: None,
     }
 }
 

@@ -8,11 +8,12 @@ use model::ids::TaskId;
 use model::protocol::{LogChunk, LogStream};
 use model::reason::ReasonCode;
 use model::step::{Outputs, StepOutcome};
-use sandbox::{Exit, ExitStatus};
+use sandbox::{Environment, Exit, ExitStatus};
 use serde_json::Value;
 
 use crate::control_plane::ControlPlane;
 use crate::exec::{Program, Sink, run as execute};
+use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::log::StepLog;
 use crate::outputs;
@@ -24,6 +25,8 @@ pub(crate) struct LogSink {
     task: TaskId,
     control: Arc<dyn ControlPlane>,
     runtime: tokio::runtime::Handle,
+    /// Absent where nothing is judged.
+    gate: Option<Gate>,
 }
 
 impl LogSink {
@@ -37,6 +40,7 @@ impl LogSink {
             task: work.assignment.task.id,
             control: Arc::clone(&work.shared.control),
             runtime: tokio::runtime::Handle::current(),
+            gate: work.gate(index),
         }
     }
 
@@ -56,6 +60,14 @@ impl LogSink {
     /// Ends the log: shows the rest and stores the whole; its digest.
     pub(crate) async fn store(mut self, work: &mut Work) -> Result<Option<String>, Halt> {
         self.log.flush();
+        if let Some(mut gate) = self.gate.take() {
+            for line in gate.end() {
+                self.log.note(&line);
+            }
+            for batch in gate.rest() {
+                work.talk.exec_events(batch).await?;
+            }
+        }
         self.show().await;
         let document = self.log.finish();
         Ok(work.talk.put(document.into_iter().collect()).await?.pop())
@@ -67,7 +79,25 @@ impl Sink for LogSink {
         self.log.write(stream, bytes);
     }
 
+    fn attach(&mut self, environment: &Environment) -> bool {
+        self.gate
+            .as_mut()
+            .is_some_and(|gate| gate.attach(environment))
+    }
+
     fn beat(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            for line in gate.look() {
+                self.log.note(&line);
+            }
+            if let Some(batch) = gate.due() {
+                // What does not get through now goes with the next one.
+                match self.runtime.block_on(self.control.exec_events(batch)) {
+                    Ok(()) => gate.sent(),
+                    Err(error) => tracing::warn!(%error, "exec events wait for another try"),
+                }
+            }
+        }
         let lines = self.log.take_live();
         if !lines.is_empty() {
             self.runtime.block_on(self.control.log(LogChunk {

@@ -123,6 +123,7 @@ impl Judging<'_> {
             &command.argv(),
             &cwd,
             &work.recipe.definition,
+            &work.recipe.fence,
         );
         if let Some(known) = baseline::load(&place) {
             self.note(&format!(
@@ -279,6 +280,10 @@ impl Sink for ValidatorSink {
     fn write(&mut self, stream: LogStream, bytes: &[u8]) {
         self.failures.write(stream, bytes);
         self.sink.write(stream, bytes);
+    }
+
+    fn attach(&mut self, environment: &Environment) -> bool {
+        self.sink.attach(environment)
     }
 
     fn beat(&mut self) {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use model::automation::{Automation, Definition};
 use model::campaign::Campaign;
 use model::event::{Event, NewEvent};
+use model::exec::ExecBatch;
 use model::fact::TaskFact;
 use model::ids::{CampaignId, RunId, TaskId};
 use model::protocol::{
@@ -44,6 +45,8 @@ pub(crate) struct Plane {
     tasks: Mutex<BTreeMap<TaskId, Known>>,
     blobs: Mutex<HashMap<String, Vec<u8>>>,
     lines: Mutex<Vec<(TaskId, LogLine)>>,
+    /// What exec control refused or saw.
+    pub(crate) batches: Mutex<Vec<ExecBatch>>,
     requests: Mutex<Vec<usize>>,
     work: Notify,
     changed: watch::Sender<u64>,
@@ -67,6 +70,7 @@ impl Plane {
             tasks: Mutex::default(),
             blobs: Mutex::default(),
             lines: Mutex::default(),
+            batches: Mutex::default(),
             requests: Mutex::default(),
             work: Notify::new(),
             changed: watch::channel(0).0,
@@ -100,6 +104,8 @@ impl Plane {
         };
         let (id, fact) = create(&run, campaign.id, Target::repository(repository), 0);
         let task = initial(id, &fact, now).unwrap();
+        let environment = &definition.environment;
+        let fence = engine::fence::of(&environment.isolation, &environment.exec);
         let assignment = Assignment {
             task: task.clone(),
             seq: 1,
@@ -117,6 +123,7 @@ impl Plane {
             campaign,
             repository: self.describe(repository),
             event,
+            fence,
         };
         let known = Known {
             task,
@@ -418,6 +425,14 @@ impl ControlPlane for Plane {
             .unwrap()
             .extend(chunk.lines.into_iter().map(|line| (chunk.task, line)));
         self.changed.send_modify(|version| *version += 1);
+    }
+
+    async fn exec_events(&self, batch: ExecBatch) -> Result<(), ControlPlaneError> {
+        let batch = wire(&batch);
+        self.answer()?;
+        self.batches.lock().unwrap().push(batch);
+        self.changed.send_modify(|version| *version += 1);
+        Ok(())
     }
 
     async fn put_blobs(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError> {

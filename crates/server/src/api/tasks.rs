@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use model::evidence::Evidence;
+use model::exec::KeptExecBatch;
 use model::fact::{Recorded, TaskFact};
 use model::protocol::LogLine;
 use model::rows::TaskRow;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/tasks/{id}/log/live", get(live))
         .route("/tasks/{id}/diff", get(diff))
         .route("/tasks/{id}/evidence", get(evidence))
+        .route("/tasks/{id}/exec", get(exec))
         .route("/tasks/{id}/retry", post(retry))
         .route("/tasks/{id}/cancel", post(cancel))
         .route("/tasks/{id}/pause", post(pause))
@@ -247,6 +249,60 @@ async fn evidence(
 ) -> Answer<Evidence> {
     let task = task(&state, &id).await?;
     Ok(Json(crate::service::evidence(&task)?))
+}
+
+#[derive(Deserialize)]
+struct After {
+    /// The last batch seen, as `EPOCH-BATCH`.
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ExecEvents {
+    denied: u64,
+    unknown: u64,
+    batches: u64,
+    items: Vec<KeptExecBatch>,
+    /// What to ask from next; absent when this was all.
+    next: Option<String>,
+}
+
+async fn exec(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+    Params(after): Params<After>,
+) -> Answer<ExecEvents> {
+    let id = state.service.find_task(&id).await?;
+    let limit = after.limit.unwrap_or(20).clamp(1, 100);
+    let from = match after.after.as_deref().filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => {
+            let parts = text.split_once('-');
+            let numbers = parts.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+            Some(numbers.ok_or_else(|| {
+                Problem::new(
+                    422,
+                    "invalid",
+                    format!("`{text}` is no place: write EPOCH-BATCH, as `next` says it"),
+                )
+            })?)
+        }
+    };
+    let total = state.service.exec_total(id).await?;
+    let items = state.service.exec_batches(id, from, limit).await?;
+    let full = items.len() == limit as usize;
+    let next = items
+        .last()
+        .filter(|_| full)
+        .map(|last| format!("{}-{}", last.batch.epoch, last.batch.batch));
+    Ok(Json(ExecEvents {
+        denied: total.denied,
+        unknown: total.unknown,
+        batches: total.batches,
+        items,
+        next,
+    }))
 }
 
 async fn retry(State(state): State<AppState>, PathText(id): PathText<String>) -> Answer<Task> {

@@ -42,6 +42,10 @@ pub(super) async fn show(
         Some(_) => service.patch(&task).await.ok(),
         None => None,
     };
+    let total = service.exec_total(id).await?;
+    let refused = service
+        .newest_exec_batches(id, super::fence::BATCHES)
+        .await?;
     let wait = task.wait.as_ref().map(|wait| wait.kind);
     let name = words::safe(&task.target.to_string());
     let body = match &task.proposal {
@@ -82,17 +86,19 @@ pub(super) async fn show(
                         (super::diff::show(patch.as_deref().unwrap_or_default(), DIFF_LINES, &format!("/api/v1/tasks/{id}/diff")))
                     }
                 }
+                (super::fence::events(&task, &total, &refused, now))
                 (evidence(&task))
                 @if let Some((change, _)) = &at_forge { (comments(change, now)) }
             }
             div {
                 (about(&task, at_forge.as_ref().map(|(change, mergeable)| (change, mergeable.as_ref())), now))
+                @if let Some(isolation) = &task.isolation { (super::fence::isolation(isolation)) }
                 (timeline(&task, &facts, now))
             }
         }
     };
     draft("/tasks", name, main)
-        .live(format!("task={id}"), "task")
+        .live(format!("task={id}"), "task exec")
         .show(&state, &session)
         .await
 }
@@ -154,13 +160,6 @@ fn about(
                 }
                 @if let Some(base) = &task.base {
                     dt { "Base" } dd { code { (base.commit.get(..10).unwrap_or(&base.commit)) } " of " (words::safe(&base.branch)) }
-                }
-                @if let Some(isolation) = &task.isolation {
-                    dt { "Isolation" } dd {
-                        (format!("{:?}", isolation.level)) ", " (words::count(isolation.probes.into(), "probe", "probes")) " held"
-                        @if !isolation.layers.is_empty() { span.soft { " (" (isolation.layers.join(", ")) ")" } }
-                        @if !isolation.weaker.is_empty() { " " span.bad-text { "weaker than asked: " (words::safe(&isolation.weaker.join(", "))) } }
-                    }
                 }
                 dt { "Round" } dd { (task.round) @if task.interruptions > 0 { ", interrupted " (task.interruptions) "×" } }
                 dt { "Work" } dd { (words::length(task.spent_ms)) }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::task::TaskCommand;
+use model::exec::ExecBatch;
 use model::ids::TaskId;
 use model::protocol::{
     Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Report,
@@ -99,6 +100,14 @@ impl ControlPlane for Service {
         self.publish(Update::Log { task });
     }
 
+    async fn exec_events(&self, batch: ExecBatch) -> Result<(), ControlPlaneError> {
+        match self.keep_exec_batch(batch).await {
+            // Nobody waits for events of a lease that is gone; the next report says so.
+            Ok(()) | Err(ServiceError::Store(StoreError::Fenced { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn put_blobs(&self, contents: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError> {
         let blobs = Arc::clone(&self.blobs);
         let digests = blocking(move || blobs.put_batch(&contents))
@@ -169,7 +178,10 @@ impl Service {
         let event = self.store.event(run.event).await?;
         let event = event.ok_or_else(|| ServiceError::not_found("event", run.event))?;
         let now = self.now();
+        let environment = &automation.definition.environment;
+        let wanted = engine::fence::of(&environment.isolation, &environment.exec);
         Ok(Assignment {
+            fence: engine::fence::strictest(&self.fence, &wanted),
             task: task.clone(),
             seq,
             epoch,

@@ -170,7 +170,7 @@ pub async fn verify(
     })
 }
 
-/// The fact that a leaf stands for, where it is a fact of a stream.
+/// The fact that a leaf stands for, where it is a fact of a stream, or the document.
 async fn payload_of(
     store: &dyn store::Store,
     leaf: &[u8],
@@ -179,6 +179,10 @@ async fn payload_of(
         return Ok(None);
     };
     let heading = leaf.heading();
+    if let Some((kind, key)) = super::exec_gate::document_of(heading) {
+        let document = store.document(kind, &key).await?;
+        return Ok(document.map(|document| document.body.into_bytes()));
+    }
     let subject = &heading.subject;
     let stream = if let Ok(id) = subject.parse() {
         Stream::Task(id)

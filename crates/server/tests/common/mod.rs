@@ -96,6 +96,7 @@ impl Bench {
             clock: Arc::new(now),
             limits: store::Limits::default(),
             lease: Duration::from_secs(600),
+            fence: model::fence::Fence::default(),
         });
         let auth = Arc::new(Auth::new(TOKEN, "ada"));
         let state = AppState::new(Arc::clone(&service), Arc::clone(&auth), "0.0.0-test", port);
@@ -200,6 +201,8 @@ impl Bench {
             layers: vec!["user".into(), "mount".into(), "network".into()],
             probes: 14,
             weaker: Vec::new(),
+            exec: None,
+            root: None,
         };
         self.report(
             of,

@@ -1,0 +1,486 @@
+//! The key `environment` of the automation file: what an environment is made of, what it may use,
+//! how it is fenced, and which programs may execute in it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::forms::Command;
+use crate::duration::Length;
+use crate::exec::{ExecMode, ExecTarget};
+use crate::isolation::IsolationLevel;
+use crate::size::ByteSize;
+
+/// Where steps execute.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentDefinition {
+    /// What it is made of.
+    #[serde(default, skip_serializing_if = "RecipeDefinition::is_default")]
+    pub recipe: RecipeDefinition,
+    /// Hard limits of the environment.
+    #[serde(default)]
+    pub limits: LimitsDefinition,
+    /// How strongly it is fenced.
+    #[serde(default, skip_serializing_if = "IsolationDefinition::is_default")]
+    pub isolation: IsolationDefinition,
+    /// Which programs may execute.
+    #[serde(default, skip_serializing_if = "ExecDefinition::is_default")]
+    pub exec: ExecDefinition,
+    /// Further host folders shown read-only, such as a toolchain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
+    /// Variables given to every step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Hard limits of an environment; what is absent takes the runner's default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsDefinition {
+    /// Wall time of one step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Length>,
+    /// Processes at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Memory of the whole environment, scratch space included. Where the host cannot count that
+    /// (no cgroup), the bound holds for each process instead, and the evidence says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Address space of each process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_memory: Option<ByteSize>,
+    /// Cores of the whole environment; parts are fine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cores>,
+    /// Bytes that workspace and home may add on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ByteSize>,
+    /// Files and folders that workspace and home may add.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Size of one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<ByteSize>,
+    /// Bytes of a step's log that are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<ByteSize>,
+}
+
+/// A number of cores, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cores(pub u32);
+
+/// Cores, at most.
+const MOST_CORES: u32 = 4096;
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / 1000.0)
+    }
+}
+
+impl Serialize for Cores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 % 1000 {
+            0 => serializer.serialize_u32(self.0 / 1000),
+            _ => serializer.serialize_f64(f64::from(self.0) / 1000.0),
+        }
+    }
+}
+
+struct CoresVisitor;
+
+impl Visitor<'_> for CoresVisitor {
+    type Value = Cores;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of cores, such as 2 or 0.5")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Cores, E> {
+        match u32::try_from(number) {
+            Ok(cores @ 1..=MOST_CORES) => Ok(Cores(cores * 1000)),
+            _ => Err(E::custom(format!(
+                "{number} is no number of cores: 0.01 to {MOST_CORES}"
+            ))),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Cores, E> {
+        self.visit_u64(u64::try_from(number).unwrap_or(0))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Cores, E> {
+        if !(0.01..=f64::from(MOST_CORES)).contains(&number) {
+            return Err(E::custom(format!(
+                "{number} is no number of cores: 0.01 to {MOST_CORES}"
+            )));
+        }
+        // Within the bounds just checked, so the conversion is exact enough and cannot wrap.
+        Ok(Cores((number * 1000.0).round() as u32))
+    }
+}
+
+impl<'de> Deserialize<'de> for Cores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CoresVisitor)
+    }
+}
+
+impl JsonSchema for Cores {
+    fn schema_name() -> Cow<'static, str> {
+        "Cores".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "number", "minimum": 0.01, "maximum": MOST_CORES, "description": "a number of cores: 2, 0.5"})
+    }
+}
+
+/// What an environment is made of: `default`, or a map.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum RecipeDefinition {
+    /// The host's programs, read-only, without any set-up.
+    #[default]
+    Default,
+    /// What the map says.
+    Inline(Box<InlineRecipe>),
+}
+
+/// A recipe written into the automation file. At most one of `image`, `folder` and `devcontainer`
+/// is the root; without one it is the host's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InlineRecipe {
+    /// An OCI image: a reference, the path of a layout folder, or the path of a tarball.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The image's digest; another content is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// A folder of the runner's host that holds a whole root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// A `devcontainer.json` of the repository, by its path from the repository's top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devcontainer: Option<String>,
+    /// Commands that prepare the root, once per recipe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setup: Vec<Command>,
+    /// Caches of ecosystems that environments share read-only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<CacheKind>,
+    /// Programs that run beside the steps, such as a database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceDefinition>,
+}
+
+impl RecipeDefinition {
+    fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+
+    /// The map, where there is one.
+    #[must_use]
+    pub fn inline(&self) -> Option<&InlineRecipe> {
+        match self {
+            Self::Default => None,
+            Self::Inline(recipe) => Some(recipe),
+        }
+    }
+}
+
+impl Serialize for RecipeDefinition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Default => serializer.serialize_str("default"),
+            Self::Inline(recipe) => recipe.serialize(serializer),
+        }
+    }
+}
+
+struct RecipeVisitor;
+
+impl<'de> Visitor<'de> for RecipeVisitor {
+    type Value = RecipeDefinition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`default`, or a map with image, folder, devcontainer, setup, caches, services")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RecipeDefinition, E> {
+        match text {
+            "default" => Ok(RecipeDefinition::Default),
+            other => Err(E::custom(format!(
+                "there is no recipe `{other}` (write `default`, or a map such as {{image: {other}}})"
+            ))),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RecipeDefinition, A::Error> {
+        let recipe = InlineRecipe::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok(RecipeDefinition::Inline(Box::new(recipe)))
+    }
+}
+
+impl<'de> Deserialize<'de> for RecipeDefinition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RecipeVisitor)
+    }
+}
+
+impl JsonSchema for RecipeDefinition {
+    fn schema_name() -> Cow<'static, str> {
+        "Recipe".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let inline = generator.subschema_for::<InlineRecipe>();
+        json_schema!({"oneOf": [{"const": "default"}, inline]})
+    }
+}
+
+/// An ecosystem whose downloads environments share.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheKind {
+    /// Rust.
+    Cargo,
+    /// Node.
+    Npm,
+    /// Python.
+    Pip,
+    /// Go.
+    Go,
+    /// Java.
+    Maven,
+}
+
+/// A program that runs beside the steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceDefinition {
+    /// Its name, unique: lower case letters, digits and dashes.
+    pub name: String,
+    /// What is run.
+    pub command: Command,
+    /// Variables given to it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// When it can be used; at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Readiness>,
+    /// How long it may take until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Length>,
+}
+
+/// When a service can be used: exactly one of the keys.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Readiness {
+    /// This command ends with 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Command>,
+    /// Something listens on this TCP port of the environment's loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// This file, by its absolute path inside, is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// How strongly an environment is fenced.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IsolationDefinition {
+    /// The least level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<IsolationLevel>,
+    /// Layers that must be in force, by name, such as `landlock`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
+    /// Goes on where the host cannot do what is asked here, and says so in the evidence. What the
+    /// server asks for is not affected.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub accept_weaker: bool,
+}
+
+impl IsolationDefinition {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Which programs may execute, judged by the bytes that execute.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExecDefinition {
+    /// How strictly; when absent, `deny-list` if something is denied, `observe` if something is
+    /// reported, `off` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<ExecMode>,
+    /// What may not execute. A denial wins over a permission.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<ExecRuleDefinition>,
+    /// What may execute though it is not part of the root: for `allow-list` and `strict`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<ExecRuleDefinition>,
+    /// What is reported when it executes. It permits nothing that is not permitted otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub report: Vec<ExecRuleDefinition>,
+    /// Programs of the root whose output may execute, such as a compiler: for `allow-list`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub producers: Vec<ExecTarget>,
+    /// Interpreters whose scripts count as executable content, besides files that begin with `#!`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interpreters: Vec<ExecTarget>,
+}
+
+impl ExecDefinition {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The mode, said or meant.
+    #[must_use]
+    pub fn effective_mode(&self) -> ExecMode {
+        match self.mode {
+            Some(mode) => mode,
+            None if !self.deny.is_empty() => ExecMode::DenyList,
+            None if !self.report.is_empty() => ExecMode::Observe,
+            None => ExecMode::Off,
+        }
+    }
+}
+
+/// One rule of exec control: a text, or a map with one of `name`, `path`, `package`, `sha256` and a
+/// `reason`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecRuleDefinition {
+    /// What it is about.
+    pub target: ExecTarget,
+    /// Said to whoever is refused: why, and how to ask.
+    pub reason: Option<String>,
+}
+
+/// Longest reason of a rule, in bytes.
+const LONGEST_REASON: usize = 1000;
+
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RuleMap {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Serialize for ExecRuleDefinition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.reason.is_none() {
+            return self.target.serialize(serializer);
+        }
+        let mut map = RuleMap {
+            reason: self.reason.clone(),
+            ..RuleMap::default()
+        };
+        match self.target.clone() {
+            ExecTarget::Name(text) => map.name = Some(text),
+            ExecTarget::Path(text) => map.path = Some(text),
+            ExecTarget::Package(text) => map.package = Some(text),
+            ExecTarget::Sha256(text) => map.sha256 = Some(text),
+        }
+        map.serialize(serializer)
+    }
+}
+
+struct RuleVisitor;
+
+impl<'de> Visitor<'de> for RuleVisitor {
+    type Value = ExecRuleDefinition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a name such as npx, an absolute path, package:NAME, sha256:DIGEST, or a map with one of \
+             name, path, package, sha256 and a reason",
+        )
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ExecRuleDefinition, E> {
+        Ok(ExecRuleDefinition {
+            target: text.parse().map_err(E::custom)?,
+            reason: None,
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ExecRuleDefinition, A::Error> {
+        let map = RuleMap::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        let targets = [
+            map.name.map(ExecTarget::Name),
+            map.path.map(ExecTarget::Path),
+            map.package.map(ExecTarget::Package),
+            map.sha256.map(ExecTarget::Sha256),
+        ];
+        let mut targets = targets.into_iter().flatten();
+        let (Some(target), None) = (targets.next(), targets.next()) else {
+            return Err(de::Error::custom(
+                "a rule has exactly one of name, path, package, sha256",
+            ));
+        };
+        if map
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.len() > LONGEST_REASON)
+        {
+            return Err(de::Error::custom(format!(
+                "a reason has at most {LONGEST_REASON} bytes"
+            )));
+        }
+        Ok(ExecRuleDefinition {
+            target: target.checked().map_err(de::Error::custom)?,
+            reason: map.reason,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ExecRuleDefinition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RuleVisitor)
+    }
+}
+
+impl JsonSchema for ExecRuleDefinition {
+    fn schema_name() -> Cow<'static, str> {
+        "ExecRule".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let target = generator.subschema_for::<ExecTarget>();
+        let map = generator.subschema_for::<RuleMap>();
+        json_schema!({"oneOf": [target, map]})
+    }
+}
