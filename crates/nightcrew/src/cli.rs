@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod env;
+
 /// Self-hosted background agents: an event becomes reviewed changes across a fleet.
 #[derive(Debug, Parser)]
 #[command(name = "nightcrew", version, about, long_about = None, max_term_width = 100)]
@@ -56,6 +58,9 @@ pub(crate) enum Command {
     Try(TryArguments),
     /// What this host can enforce, and what is missing
     Doctor,
+    /// Environments of your own: create, exec, list, resume, rm
+    #[command(subcommand)]
+    Env(env::EnvCommand),
     /// Automations: apply, list, start
     #[command(subcommand)]
     Automation(AutomationCommand),

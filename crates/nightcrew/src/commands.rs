@@ -7,6 +7,7 @@ mod ci;
 mod completions;
 mod demo;
 mod doctor;
+mod env;
 mod event;
 mod inbox;
 mod inventory;
@@ -35,6 +36,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<u8, Failure> {
         Command::Demo(demo) => demo::execute(&global, demo).await,
         Command::Try(wanted) => try_once::execute(&global, wanted).await,
         Command::Doctor => doctor::execute(&global),
+        Command::Env(command) => env::execute(&global, command),
         Command::Automation(command) => automation::execute(&global, command).await,
         Command::Campaign(command) => campaign::execute(&global, command).await,
         Command::Task(command) => task::execute(&global, command).await,

@@ -37,6 +37,16 @@ impl Failure {
         self
     }
 
+    /// The cause.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The cure, where there is one.
+    pub(crate) fn cure(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// 1: it failed. 2: the request was wrong.
     pub(crate) fn exit_code(&self) -> u8 {
         self.code

@@ -11,6 +11,7 @@ mod config;
 mod data_dir;
 mod embedded;
 mod failure;
+mod keeper;
 mod node;
 mod print;
 mod session;
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
     // The supervisor of environments is this program under another name; it must begin before
     // any runtime or thread does.
     sandbox::supervisor::run_if_requested();
+    if let Some(code) = keeper::process::run_if_requested() {
+        return code;
+    }
     let arguments = cli::Arguments::parse();
     print::set_up(&arguments.global);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::cli::Global;
 
@@ -64,6 +66,18 @@ pub(crate) fn note(text: impl AsRef<str>) {
 pub(crate) fn warning(text: &str) {
     let style = style(AnsiColor::Yellow).bold();
     anstream::eprintln!("{style}warning{style:#}: {text}");
+}
+
+/// Shows that something takes its time, where somebody looks on; to be cleared afterwards.
+pub(crate) fn spinner(text: &str) -> ProgressBar {
+    let silent = is_json() || QUIET.get().copied().unwrap_or(false);
+    let target = match silent {
+        true => ProgressDrawTarget::hidden(),
+        false => ProgressDrawTarget::stderr(),
+    };
+    let bar = ProgressBar::with_draw_target(None, target).with_message(text.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// What went wrong.

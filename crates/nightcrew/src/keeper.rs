@@ -1,0 +1,22 @@
+//! Keepers: one small process per environment that outlives the commands which use it.
+//!
+//! `nightcrew env create` starts a keeper (this program under another name, detached). It holds a
+//! supervisor and one environment, listens on a socket that only the same user can reach, and ends
+//! with its environment. Nothing else knows about the environment: when a keeper dies, its
+//! supervisor and everything inside die with it, and what was written stays in the layer.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `home` | folders and names of environments on disk |
+//! | `spec` | what an environment was asked to be, kept as JSON |
+//! | `channel` | messages with descriptors over a local socket |
+//! | `message` | what commands and keepers say to each other |
+//! | `process` | the keeper itself |
+//! | `serve` | answering one command |
+
+pub(crate) mod channel;
+pub(crate) mod home;
+pub(crate) mod message;
+pub(crate) mod process;
+mod serve;
+pub(crate) mod spec;
