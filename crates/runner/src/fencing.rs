@@ -185,9 +185,9 @@ fn shortfalls(
     all
 }
 
-/// Whether what executes is judged at all: that is what levels above L0 mean.
+/// Whether what executes is judged by its content: every layer that does says so by its name.
 fn judges(report: &IsolationReport) -> bool {
-    report.level > sandbox::IsolationLevel::L0
+    report.layers.iter().any(|layer| layer.starts_with("exec-"))
 }
 
 #[cfg(test)]
@@ -224,7 +224,7 @@ mod tests {
         fence.required_mode = ExecMode::DenyList;
         fence.required_layers = vec!["landlock".into()];
         assert_eq!(missing(&reached, &fence).len(), 2);
-        let enough = report(sandbox::IsolationLevel::L1, &["landlock"]);
+        let enough = report(sandbox::IsolationLevel::L1, &["landlock", "exec-gate"]);
         assert!(missing(&enough, &fence).is_empty());
         let exec = evidence(&enough, &fence, None).exec.unwrap();
         assert_eq!((exec.mode, exec.rules), (ExecMode::DenyList, 1));

@@ -139,7 +139,7 @@ async fn fill(bench: &Bench, many: usize) {
 
 async fn running(bench: &Bench, one: &model::protocol::Assignment) {
     use model::protocol::Report;
-    bench.prepare(one).await;
+    bench.prepare_judged(one).await;
     bench
         .report(one, vec![Report::StepStarted { index: 0 }])
         .await;
@@ -154,6 +154,25 @@ async fn running(bench: &Bench, one: &model::protocol::Assignment) {
             ],
         )
         .await;
+    refused(bench, one).await;
+}
+
+/// What exec control has to say about a running task.
+async fn refused(bench: &Bench, one: &model::protocol::Assignment) {
+    use runner::ControlPlane as _;
+    let npx = "npx: packages come from the lock file; to ask, end the step with a report";
+    let events = vec![
+        common::exec_event(true, "/usr/share/nodejs/npm/bin/npx-cli.js", npx, 4),
+        common::exec_event(true, "/tmp/x\nnot a line", npx, 1),
+        common::exec_event(
+            false,
+            "/work/target/debug/build-script",
+            "unknown content",
+            12,
+        ),
+    ];
+    let batch = Bench::batch(one, 0, events);
+    bench.service.exec_events(batch).await.unwrap();
 }
 
 async fn life(bench: &Bench, one: &model::protocol::Assignment, n: usize) {

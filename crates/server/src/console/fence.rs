@@ -114,7 +114,7 @@ pub(super) fn events(
                 (empty("Nothing was refused", &html! { "What exec control refuses appears here at once, with the bytes' digest and the processes behind it." }))
             } @else {
                 table.cards {
-                    thead { tr { th { "What" } th { "Program" } th { "Times" } th.wide { "Rule" } th.wide { "Processes" } th { "When" } } }
+                    thead { tr { th { "What" } th.wide { "Program" } th { "Times" } th.wide { "Rule" } th { "Processes" } th { "When" } } }
                     tbody { @for (batch, event) in &shown { (row(batch, event, now)) } }
                 }
             }
@@ -144,7 +144,7 @@ fn row(batch: &KeptExecBatch, event: &ExecEvent, now: Timestamp) -> Markup {
     html! {
         tr {
             td { (badge(verdict(event.denied))) }
-            td data-label="program" {
+            td.wide data-label="program" {
                 strong { (line(name)) } " "
                 div.soft.small { code { (line(&event.path)) } }
                 @match &event.digest {
@@ -154,7 +154,7 @@ fn row(batch: &KeptExecBatch, event: &ExecEvent, now: Timestamp) -> Markup {
             }
             td data-label="times" { (event.count) }
             td.wide data-label="rule" { (line(&event.rule)) }
-            td.wide data-label="processes" {
+            td data-label="processes" {
                 @for (n, process) in event.processes.iter().enumerate() {
                     @if n > 0 { span.soft { " ← " } }
                     code { (line(&process.name)) } span.soft.small { " " (process.id) }

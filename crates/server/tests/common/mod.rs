@@ -19,7 +19,8 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use model::change::Proposal;
 use model::evidence::{DiffStat, ValidatorResult, Verdict};
-use model::isolation::{Isolation, IsolationLevel};
+use model::exec::{ExecBatch, ExecEvent, ExecMode, ExecProcess};
+use model::isolation::{ExecEvidence, Isolation, IsolationLevel, RootEvidence, RootKind};
 use model::protocol::{
     Assignment, ClaimRequest, LogChunk, LogLine, LogStream, Report, ReportRequest,
 };
@@ -81,6 +82,11 @@ pub fn ada() -> Actor {
 
 impl Bench {
     pub async fn new(port: u16) -> Self {
+        Self::fenced(port, model::fence::Fence::default()).await
+    }
+
+    /// A control plane whose configuration asks for a fence.
+    pub async fn fenced(port: u16, fence: model::fence::Fence) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
         let address = format!("sqlite:{}", path.join("store.db").display());
@@ -96,7 +102,7 @@ impl Bench {
             clock: Arc::new(now),
             limits: store::Limits::default(),
             lease: Duration::from_secs(600),
-            fence: model::fence::Fence::default(),
+            fence,
         });
         let auth = Arc::new(Auth::new(TOKEN, "ada"));
         let state = AppState::new(Arc::clone(&service), Arc::clone(&auth), "0.0.0-test", port);
@@ -212,6 +218,46 @@ impl Bench {
             }],
         )
         .await;
+    }
+
+    /// The environment stands, on an image and with exec control.
+    pub async fn prepare_judged(&self, of: &Assignment) {
+        let isolation = Isolation {
+            level: IsolationLevel::L1,
+            layers: ["user", "mount", "pid", "net", "seccomp", "landlock"]
+                .map(str::to_owned)
+                .to_vec(),
+            probes: 21,
+            weaker: vec!["memory is limited for each process, not for the environment".into()],
+            exec: Some(ExecEvidence {
+                mode: ExecMode::DenyList,
+                policy: "5f".repeat(32),
+                rules: 2,
+            }),
+            root: Some(RootEvidence {
+                kind: RootKind::Image,
+                digest: Some(format!("sha256:{}", "a1".repeat(32))),
+                recipe: Some("b2".repeat(32)),
+                reproducible: true,
+            }),
+        };
+        let base = self.base(of);
+        self.report(of, vec![Report::Prepared { base, isolation }])
+            .await;
+    }
+
+    /// A batch of what exec control refused or saw.
+    pub fn batch(of: &Assignment, number: u32, events: Vec<ExecEvent>) -> ExecBatch {
+        ExecBatch {
+            runner: RUNNER.to_owned(),
+            task: of.task.id,
+            epoch: of.epoch,
+            batch: number,
+            step: Some(0),
+            events,
+            more_denied: 0,
+            more_unknown: 0,
+        }
     }
 
     pub async fn log(&self, of: &Assignment, step: u32, lines: &[&str]) {
@@ -472,6 +518,24 @@ impl Bench {
             .body(Body::empty())
             .unwrap();
         self.send(request).await
+    }
+}
+
+/// Something that exec control refused, or saw and let pass.
+pub fn exec_event(denied: bool, path: &str, rule: &str, count: u64) -> ExecEvent {
+    ExecEvent {
+        denied,
+        digest: Some("c3".repeat(32)),
+        path: path.to_owned(),
+        processes: [(41, "node"), (17, "sh"), (2, "make")]
+            .map(|(id, name)| ExecProcess {
+                id,
+                name: name.to_owned(),
+            })
+            .to_vec(),
+        rule: rule.to_owned(),
+        count,
+        at_ms: 800,
     }
 }
 

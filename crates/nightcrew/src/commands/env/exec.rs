@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use crate::cli::env::ExecArguments;
 use crate::failure::{Doing, Failure};
-use crate::keeper::home::Homes;
+use crate::keeper::home::{Home, Homes};
 use crate::keeper::message::{Answer, Request};
 use crate::print;
 use crate::table::clean;
@@ -45,6 +45,11 @@ pub(super) fn execute(homes: &Homes, arguments: ExecArguments) -> Result<u8, Fai
     for copying in [out, err].into_iter().flatten() {
         let _ = copying.join();
     }
+    ended(&home, answer)
+}
+
+/// How a program ended, as this command's exit code.
+pub(super) fn ended(home: &Home, answer: Option<Answer>) -> Result<u8, Failure> {
     match answer {
         Some(Answer::Exited {
             code,
