@@ -6,12 +6,22 @@
 use model::automation::{ExecDefinition, ExecRuleDefinition, IsolationDefinition};
 use model::exec::{ExecMode, ExecTarget};
 use model::fence::Fence;
+use model::isolation::IsolationLevel;
 
 /// What one side asks for. Where it accepts weaker, it requires nothing.
 #[must_use]
 pub fn of(isolation: &IsolationDefinition, exec: &ExecDefinition) -> Fence {
     let hard = !isolation.accept_weaker;
-    let mode = exec.effective_mode();
+    // These two levels mean that programs are judged; somebody who says no more than that wants to
+    // know what executes.
+    let judged = matches!(
+        isolation.level,
+        Some(IsolationLevel::L1 | IsolationLevel::L2)
+    );
+    let mode = match exec.effective_mode() {
+        ExecMode::Off if judged => ExecMode::Observe,
+        mode => mode,
+    };
     Fence {
         required_level: isolation.level.filter(|_| hard),
         wanted_level: isolation.level,
@@ -112,8 +122,6 @@ fn union<T: Clone>(first: &[T], second: &[T], same: impl Fn(&T, &T) -> bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use model::isolation::IsolationLevel;
-
     use super::*;
 
     fn rule(text: &str) -> ExecRuleDefinition {
@@ -154,6 +162,16 @@ mod tests {
         assert_eq!(fence.required_mode, ExecMode::DenyList);
         assert_eq!(fence.exec.mode, Some(ExecMode::Strict));
         assert_eq!(fence.exec.deny, [rule("npx")]);
+    }
+
+    #[test]
+    fn a_level_that_means_judging_judges() {
+        let isolation = IsolationDefinition {
+            level: Some(IsolationLevel::L1),
+            ..Default::default()
+        };
+        let fence = of(&isolation, &ExecDefinition::default());
+        assert_eq!(fence.exec.mode, Some(ExecMode::Observe));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! only in there; what comes out is bytes, and `verify` says what they are worth.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forge::git::Oid;
@@ -52,7 +53,7 @@ impl From<Halt> for CollectError {
 
 /// Git in an environment, with settings that the repository cannot change.
 pub(crate) struct InnerGit<'a> {
-    environment: &'a Environment,
+    environment: &'a Arc<Environment>,
     stop: &'a mut StopWatch,
     cwd: &'static str,
     variables: [(&'static str, &'static str); 2],
@@ -78,7 +79,10 @@ const SETTINGS: &[(&str, &str)] = &[
 
 impl<'a> InnerGit<'a> {
     /// Git over the workspace.
-    pub(crate) fn over_workspace(environment: &'a Environment, stop: &'a mut StopWatch) -> Self {
+    pub(crate) fn over_workspace(
+        environment: &'a Arc<Environment>,
+        stop: &'a mut StopWatch,
+    ) -> Self {
         Self {
             environment,
             stop,
@@ -91,7 +95,7 @@ impl<'a> InnerGit<'a> {
     }
 
     /// Git over the objects alone: attributes in a work tree or an index could hide content.
-    pub(crate) fn over_objects(environment: &'a Environment, stop: &'a mut StopWatch) -> Self {
+    pub(crate) fn over_objects(environment: &'a Arc<Environment>, stop: &'a mut StopWatch) -> Self {
         Self {
             environment,
             stop,

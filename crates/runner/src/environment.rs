@@ -9,11 +9,11 @@ use model::automation::EnvironmentDefinition;
 use model::exec::ExecMode;
 use model::fence::Fence;
 use model::isolation::{Isolation, RootEvidence, RootKind};
-use model::reason::ReasonCode;
 use sandbox::{Environment, EnvironmentSpec, RootRecipe, Supervisor, Workspace};
 
 use crate::fencing;
 use crate::halt::Halt;
+use crate::root;
 
 /// Life of an environment; steps have their own, shorter bounds.
 const LIFE: Duration = Duration::from_hours(24);
@@ -26,6 +26,8 @@ pub(crate) struct Recipe {
     pub(crate) program: Option<PathBuf>,
     pub(crate) definition: EnvironmentDefinition,
     pub(crate) fence: Fence,
+    /// Absent for the host's programs without set-up.
+    pub(crate) root: Option<root::Ready>,
 }
 
 impl Recipe {
@@ -35,7 +37,7 @@ impl Recipe {
         id: String,
         layer: PathBuf,
         outputs: PathBuf,
-    ) -> Result<Environment, Halt> {
+    ) -> Result<Arc<Environment>, Halt> {
         let mut spec = EnvironmentSpec::new(
             id,
             Workspace {
@@ -51,29 +53,48 @@ impl Recipe {
             extra: self.definition.folders.iter().map(PathBuf::from).collect(),
             ..RootRecipe::default()
         };
+        if let Some(ready) = &self.root {
+            let folder = spec.workspace.layer.with_extension("more");
+            spec.root = ready.root.clone();
+            spec.mounts = ready
+                .caches
+                .iter()
+                .map(|cache| cache.mount(&folder))
+                .collect();
+            spec.home = ready.home.clone().map(|home| Workspace {
+                base: Some(home),
+                frozen: Vec::new(),
+                layer: folder.join("home"),
+            });
+        }
         spec.limits = fencing::limits(&self.definition.limits, LIFE);
         spec.exec = fencing::exec_policy(&self.fence.exec);
         spec.required = fencing::required(&self.fence);
         let supervisor = Arc::clone(&self.supervisor);
         let made = tokio::task::spawn_blocking(move || supervisor.create(&spec)).await;
-        let environment =
-            made.map_err(|error| Halt::broken("the thread of an environment is lost", &error))??;
+        let made =
+            made.map_err(|error| Halt::broken("the thread of an environment is lost", &error))?;
+        let environment = Arc::new(made?);
         let missing = fencing::missing(environment.report(), &self.fence);
         if missing.is_empty() {
             return Ok(environment);
         }
         destroy(environment).await;
-        Err(too_weak(&missing))
+        Err(Halt::too_weak(&missing))
     }
 
     /// The evidence that facts keep.
     pub(crate) fn evidence(&self, environment: &Environment) -> Isolation {
-        let root = RootEvidence {
+        let host = RootEvidence {
             kind: RootKind::Host,
             digest: None,
             recipe: None,
             reproducible: false,
         };
+        let root = self
+            .root
+            .as_ref()
+            .map_or(host, |root| root.evidence.clone());
         fencing::evidence(environment.report(), &self.fence, Some(root))
     }
 
@@ -84,20 +105,13 @@ impl Recipe {
 }
 
 /// Destroys an environment; returns when nothing of it runs any more.
-pub(crate) async fn destroy(environment: Environment) {
+pub(crate) async fn destroy(environment: Arc<Environment>) {
     let id = environment.id().to_owned();
-    match tokio::task::spawn_blocking(move || environment.destroy()).await {
+    // Whoever looks at its events this moment lets go at once, and destroys it then.
+    let destroying = move || Arc::into_inner(environment).map_or(Ok(()), Environment::destroy);
+    match tokio::task::spawn_blocking(destroying).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(id, %error, "an environment could not be destroyed"),
         Err(error) => tracing::warn!(id, %error, "an environment could not be destroyed"),
     }
-}
-
-/// Ends a task whose environment would be weaker than is required. Nothing of it has run.
-fn too_weak(missing: &[String]) -> Halt {
-    let sentence = format!(
-        "{}; nothing ran. `nightcrew doctor` names the cause and the cure on this host; a runner on a stronger host, or `accept_weaker` where the automation asks for it, goes on",
-        missing.join("; ")
-    );
-    Halt::failed(ReasonCode::IsolationTooWeak, sentence)
 }

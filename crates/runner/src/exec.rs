@@ -36,7 +36,7 @@ pub(crate) trait Sink: Send + 'static {
     fn beat(&mut self) {}
     /// The program runs in this environment. True when the sink wants beats though nothing is
     /// printed.
-    fn attach(&mut self, _: &Environment) -> bool {
+    fn attach(&mut self, _: &Arc<Environment>) -> bool {
         false
     }
 }
@@ -71,7 +71,7 @@ const ERR_BYTES: usize = 8 * 1024;
 ///
 /// A stop kills the program and gives [`Halt`]; so does the loss of the environment.
 pub(crate) async fn run<S: Sink>(
-    environment: &Environment,
+    environment: &Arc<Environment>,
     program: Program,
     stop: &mut StopWatch,
     mut sink: S,
@@ -120,7 +120,7 @@ pub(crate) async fn run<S: Sink>(
 
 /// Runs a program and keeps what it prints, standard output up to `limit` bytes.
 pub(crate) async fn capture(
-    environment: &Environment,
+    environment: &Arc<Environment>,
     program: Program,
     stop: &mut StopWatch,
     limit: usize,

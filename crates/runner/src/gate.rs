@@ -63,7 +63,7 @@ impl Gate {
     }
 
     /// Watches this environment from now on; false where it has nothing to say.
-    pub(crate) fn attach(&mut self, environment: &Environment) -> bool {
+    pub(crate) fn attach(&mut self, environment: &Arc<Environment>) -> bool {
         self.source = source(environment);
         self.source.is_some()
     }
@@ -226,7 +226,7 @@ impl Watch {
 
 /// Where an environment's events come from; absent where it has none.
 #[must_use]
-pub fn source(_environment: &Environment) -> Option<Source> {
+pub fn source(_environment: &Arc<Environment>) -> Option<Source> {
     None
 }
 

@@ -27,6 +27,15 @@ impl Halt {
         Self::Ends(TaskStatus::NoChange, Reason::new(code, sentence))
     }
 
+    /// Ends a task whose environment would be weaker than is required. Nothing of it has run.
+    pub(crate) fn too_weak(missing: &[String]) -> Self {
+        let sentence = format!(
+            "{}; nothing ran. `nightcrew doctor` names the cause and the cure on this host; a runner on a stronger host, or `accept_weaker` where the automation asks for it, goes on",
+            missing.join("; ")
+        );
+        Self::failed(ReasonCode::IsolationTooWeak, sentence)
+    }
+
     /// A bug of ours or a broken host: somebody else may succeed.
     pub(crate) fn broken(what: &str, error: &dyn std::error::Error) -> Self {
         Self::Interrupted(format!("{what}: {}", chain(error)))
@@ -35,12 +44,13 @@ impl Halt {
 
 impl From<sandbox::SandboxError> for Halt {
     fn from(error: sandbox::SandboxError) -> Self {
-        use sandbox::SandboxError::{Gone, SupervisorGone, Talk};
+        use sandbox::SandboxError::{Gone, SupervisorGone, Talk, Weaker};
         match error {
             // The host lost it, not the task.
             Gone { .. } | Talk { .. } | SupervisorGone => {
                 Self::broken("the environment is lost", &error)
             }
+            Weaker { missing, .. } => Self::too_weak(&missing),
             other => {
                 let sentence = format!(
                     "{}; `nightcrew doctor` names causes and cures",

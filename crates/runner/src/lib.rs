@@ -13,6 +13,7 @@
 //! | `task` | drives one task from step to step |
 //! | `base` | cached base trees |
 //! | `place`, `environment` | folders of a task, environments over them |
+//! | `root`, `services` | what an environment is made of, and what runs beside its steps |
 //! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
 //! | `steps` | one file per kind of step |
@@ -43,6 +44,8 @@ mod options;
 mod outputs;
 mod pack;
 mod place;
+pub mod root;
+mod services;
 mod snapshot;
 mod steps;
 mod talk;

@@ -2,6 +2,7 @@
 //! proposed, whatever they leave behind in the workspace.
 
 use std::io;
+use std::sync::Arc;
 
 use forge::git::Oid;
 use sandbox::Environment;
@@ -97,11 +98,11 @@ impl Snapshot {
 
 /// An environment over the base in which nothing of the task ran, made when it is first needed.
 #[derive(Default)]
-pub(crate) struct Pristine(Option<Environment>);
+pub(crate) struct Pristine(Option<Arc<Environment>>);
 
 impl Pristine {
     /// The environment.
-    pub(crate) async fn get(&mut self, work: &mut Work) -> Result<&Environment, Halt> {
+    pub(crate) async fn get(&mut self, work: &mut Work) -> Result<&Arc<Environment>, Halt> {
         let environment = match self.0.take() {
             Some(environment) => environment,
             None => {

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::base::{BaseLease, Bases};
 use crate::control_plane::ControlPlane;
 use crate::environment::{Recipe, destroy};
+use crate::exec::{Program, capture};
 use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
@@ -25,7 +26,10 @@ use crate::options::RunnerOptions;
 use crate::place::Place;
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
-use crate::{inputs, steps};
+use crate::{inputs, root, services, steps};
+
+/// Bytes of output that are kept of a recipe's own commands.
+const OUTPUT: usize = 64 * 1024;
 
 /// What all tasks of a runner share.
 pub(crate) struct Shared {
@@ -45,7 +49,7 @@ pub(crate) struct Work {
     pub(crate) recipe: Recipe,
     pub(crate) isolation: Isolation,
     /// Absent once the task lets go of it.
-    pub(crate) environment: Option<Environment>,
+    pub(crate) environment: Option<Arc<Environment>>,
     /// Outputs of finished steps, by step id.
     pub(crate) outputs: BTreeMap<String, Outputs>,
     /// Results of validators.
@@ -116,7 +120,7 @@ async fn prepare(
     shared: &Arc<Shared>,
     assignment: &Assignment,
     talk: &Talk,
-) -> Result<(BaseLease, Place, Recipe, Environment), Halt> {
+) -> Result<(BaseLease, Place, Recipe, Arc<Environment>), Halt> {
     let mut stop = talk.stop.clone();
     let taking = shared
         .bases
@@ -135,7 +139,15 @@ async fn prepare(
         inputs::write(&place.inputs(), assignment)
             .map_err(|error| Halt::broken("cannot write the inputs", &error))?;
     }
+    let ready = match root(shared, assignment, &base.checkout()).await {
+        Ok(ready) => ready,
+        Err(halt) => {
+            let _ = place.remove();
+            return Err(halt);
+        }
+    };
     let recipe = Recipe {
+        root: ready,
         supervisor: Arc::clone(&shared.supervisor),
         base: base.checkout(),
         inputs: place.inputs(),
@@ -156,9 +168,81 @@ async fn prepare(
     }
 }
 
+/// The root that the automation asks for; absent for the host's programs without set-up.
+async fn root(
+    shared: &Arc<Shared>,
+    assignment: &Assignment,
+    base: &std::path::Path,
+) -> Result<Option<root::Ready>, Halt> {
+    let definition = assignment.automation.definition.environment.clone();
+    if definition.recipe.inline().is_none() {
+        return Ok(None);
+    }
+    let roots = root::Roots::at(shared.options.state_dir.join("roots"));
+    let supervisor = Arc::clone(&shared.supervisor);
+    let base = base.to_owned();
+    // A person who asks for another round wants set-up that failed to be tried again.
+    let retry = assignment.task.round > 1;
+    let making = tokio::task::spawn_blocking(move || {
+        let (recipe, notes) = root::recipe_of(&definition, Some(&base))?;
+        let ready = roots.ready(&supervisor, &recipe, Some(&base), retry)?;
+        for note in notes.iter().chain(&ready.notes) {
+            tracing::info!(note, "a recipe");
+        }
+        Ok::<_, root::RootError>(ready)
+    });
+    let made = making.await;
+    let made = made.map_err(|error| Halt::broken("the thread of a root is lost", &error))?;
+    made.map(Some).map_err(|error| {
+        let mut sentence = crate::halt::chain(&error);
+        if let root::RootError::SetUp(sandbox::storage::SetUpError::Failed { output, .. }) = &error
+        {
+            let output = crate::log::plain(output.trim().as_bytes());
+            let end: Vec<&str> = output.lines().rev().take(5).collect();
+            let end: Vec<&str> = end.into_iter().rev().collect();
+            sentence = format!("{sentence}; it printed: {}", end.join(" / "));
+        }
+        Halt::failed(
+            ReasonCode::RecipeFailed,
+            format!("{sentence}; correct the recipe or retry the task"),
+        )
+    })
+}
+
 impl Work {
+    /// Commands of the recipe before the first step that is left.
+    async fn before(&mut self) -> Result<(), Halt> {
+        let Some(ready) = self.recipe.root.clone() else {
+            return Ok(());
+        };
+        let fresh = self.assignment.task.next_step == 0;
+        let prepare = ready.prepare.iter().filter(|_| fresh);
+        for argv in prepare.chain(&ready.start) {
+            let program = Program {
+                argv: argv.clone(),
+                env: ready.env.clone().into_iter().collect(),
+                cwd: None,
+                stdin: None,
+                timeout: self.shared.options.step_timeout,
+            };
+            let mut stop = self.talk.stop.clone();
+            let captured = capture(self.environment()?, program, &mut stop, OUTPUT).await?;
+            if !captured.succeeded() {
+                let said = crate::log::plain(captured.err.trim_ascii());
+                let sentence = format!(
+                    "the recipe's command `{}` failed before the first step: {}; correct the recipe or retry the task",
+                    argv.join(" "),
+                    said.lines().last().unwrap_or("it printed nothing")
+                );
+                return Err(Halt::failed(ReasonCode::RecipeFailed, sentence));
+            }
+        }
+        Ok(())
+    }
+
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
+        self.before().await?;
         if self.assignment.task.next_step > 0 {
             self.snapshot = Snapshot::load(&self.place);
         }
@@ -278,6 +362,12 @@ impl Work {
         })
     }
 
+    /// The program of a step, with what runs beside it.
+    pub(crate) fn beside(&self, argv: Vec<String>) -> Vec<String> {
+        let ready = self.recipe.root.as_ref();
+        services::beside(ready.map_or(&[], |ready| &ready.services), argv)
+    }
+
     /// Watches what exec control does during a step, where something is judged.
     pub(crate) fn gate(&self, index: u32) -> Option<Gate> {
         let header = ExecBatch {
@@ -298,7 +388,11 @@ impl Work {
     pub(crate) fn variables(&self, index: u32, step: &StepDefinition) -> Vec<(String, String)> {
         let task = &self.assignment.task;
         let environment = &self.assignment.automation.definition.environment;
-        let mut all: BTreeMap<String, String> = environment.variables.clone();
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        if let Some(ready) = &self.recipe.root {
+            all.extend(ready.env.clone());
+        }
+        all.extend(environment.variables.clone());
         all.extend(step.env.clone());
         for (name, value) in [
             ("NIGHTCREW_REPOSITORY", task.target.repository.clone()),
@@ -322,7 +416,7 @@ impl Work {
     }
 
     /// The environment; without one the task has no business here.
-    pub(crate) fn environment(&self) -> Result<&Environment, Halt> {
+    pub(crate) fn environment(&self) -> Result<&Arc<Environment>, Halt> {
         self.environment
             .as_ref()
             .ok_or_else(|| Halt::Interrupted("it let go of its environment".to_owned()))

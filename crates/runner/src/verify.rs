@@ -2,6 +2,7 @@
 //! never reads bytes that an environment wrote.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use forge::git::Oid;
 use sandbox::Environment;
@@ -36,7 +37,7 @@ impl From<Halt> for VerifyError {
 /// Takes the objects into a pristine environment over the base (every object checked as fsck does,
 /// every object it names present) and compares the trees.
 pub(crate) async fn verify(
-    environment: &Environment,
+    environment: &Arc<Environment>,
     stop: &mut StopWatch,
     base_tree: Oid,
     collected: &Collected,
@@ -90,7 +91,7 @@ const FILES_BYTES: usize = 32 << 20;
 
 /// Reads blobs out of the pristine environment's repository.
 pub(crate) async fn contents(
-    environment: &Environment,
+    environment: &Arc<Environment>,
     stop: &mut StopWatch,
     wanted: &[Oid],
 ) -> Result<HashMap<Oid, Vec<u8>>, VerifyError> {

@@ -79,7 +79,7 @@ impl Sink for LogSink {
         self.log.write(stream, bytes);
     }
 
-    fn attach(&mut self, environment: &Environment) -> bool {
+    fn attach(&mut self, environment: &Arc<Environment>) -> bool {
         self.gate
             .as_mut()
             .is_some_and(|gate| gate.attach(environment))
@@ -116,7 +116,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
     work.begin(index).await?;
     let sink = LogSink::new(work, index);
     let program = Program {
-        argv: command.argv(),
+        argv: work.beside(command.argv()),
         env: work.variables(index, step),
         cwd: work.cwd(),
         stdin: None,

@@ -1,6 +1,7 @@
 //! Step kind `validate`: judges the work, and never blames it for what failed before.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use model::automation::{Command, StepDefinition, Validator};
 use model::duration::Length;
@@ -136,7 +137,7 @@ impl Judging<'_> {
         let program = self.program(work, command, own_timeout);
         let mut stop = work.talk.stop.clone();
         let sink = ValidatorSink::new(self.sink(work));
-        let environment: &Environment = self.pristine.get(work).await?;
+        let environment: &Arc<Environment> = self.pristine.get(work).await?;
         let (exit, sink) = execute(environment, program, &mut stop, sink).await?;
         self.sink = Some(sink.sink);
         let outcome = sink.failures.finish(exit.status);
@@ -148,7 +149,7 @@ impl Judging<'_> {
 
     fn program(&self, work: &Work, command: &Command, own_timeout: Option<Length>) -> Program {
         Program {
-            argv: command.argv(),
+            argv: work.beside(command.argv()),
             env: work.variables(self.index, self.step),
             cwd: work.cwd(),
             stdin: None,
@@ -282,7 +283,7 @@ impl Sink for ValidatorSink {
         self.sink.write(stream, bytes);
     }
 
-    fn attach(&mut self, environment: &Environment) -> bool {
+    fn attach(&mut self, environment: &Arc<Environment>) -> bool {
         self.sink.attach(environment)
     }
 

@@ -185,3 +185,12 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
 pub(crate) fn beginning() -> Timestamp {
     "2026-03-01T10:00:00Z".parse().unwrap()
 }
+
+/// Says that a test cannot be done here; a failure where everything is required.
+pub(crate) fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none_or(|value| value != "1"),
+        "required: {reason}"
+    );
+    println!("SKIP {reason}");
+}

@@ -1,0 +1,474 @@
+//! From what an automation says an environment is made of to a root that stands ready.
+//!
+//! Images are unpacked into a store of the runner, set-up commands run once and what they wrote is
+//! kept under the digest of all that went into it. Nothing of the task's repository is read here but
+//! a `devcontainer.json` and files that set-up names, never through a link.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::automation::{CacheKind, Command, EnvironmentDefinition, InlineRecipe, Readiness};
+use model::isolation::{RootEvidence, RootKind};
+use recipe::oci::registry::RegistryOptions;
+use recipe::oci::{
+    ImageReader, ImageStore, LayoutFolder, Owner, Platform, RegistryImage, StoreOptions, Tarball,
+    Unpacked,
+};
+use recipe::{
+    Cache, Ecosystem, HostRoot, Image, ImageSource, Recipe, ResolvedRoot, Root, Service,
+    SetupFiles, SetupStep,
+};
+use sandbox::storage::{SetUp, SetUpError, prepare_root};
+use sandbox::{FolderMount, Limits, RootRecipe, SANDBOX_UID, Supervisor};
+
+/// Time for all set-up commands of a recipe together.
+const SET_UP: Duration = Duration::from_mins(30);
+
+/// Why a root does not stand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootError {
+    /// The recipe or what it names is wrong.
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    /// A digest is none.
+    #[error(transparent)]
+    Digest(#[from] recipe::InvalidDigest),
+    /// Set-up failed.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+    /// Something that a recipe may say and that is not carried out here.
+    #[error("{what} is not carried out here: {instead}")]
+    Unsupported {
+        /// What.
+        what: String,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
+/// A root that stands ready, with what belongs to it.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// For the sandbox.
+    pub root: RootRecipe,
+    /// What set-up left in the home: below the home of environments.
+    pub home: Option<PathBuf>,
+    /// Variables of everything that runs.
+    pub env: BTreeMap<String, String>,
+    /// Commands in a new workspace, before its first step.
+    pub prepare: Vec<Vec<String>>,
+    /// Commands at every start of an environment.
+    pub start: Vec<Vec<String>>,
+    /// Caches, and the variables by which tools find them.
+    pub caches: Vec<CacheMount>,
+    /// Programs beside the steps.
+    pub services: Vec<Service>,
+    /// For the evidence.
+    pub evidence: RootEvidence,
+    /// What was left out or changed, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// A cache as environments see it: what set-up put there, and what they add for themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheMount {
+    /// A name for the folder of what is added.
+    pub name: String,
+    /// What set-up put there; never written.
+    pub source: PathBuf,
+    /// Where it appears inside.
+    pub target: PathBuf,
+}
+
+/// Roots of one runner or person: a folder with unpacked images and finished set-ups.
+#[derive(Debug, Clone)]
+pub struct Roots {
+    folder: PathBuf,
+}
+
+/// The recipe that an environment's definition means. `repository` is a tree with the repository's
+/// content, for `devcontainer`.
+///
+/// # Errors
+/// [`RootError::Recipe`] for a `devcontainer.json` that makes no recipe, [`RootError::Digest`].
+pub fn recipe_of(
+    definition: &EnvironmentDefinition,
+    repository: Option<&Path>,
+) -> Result<(Recipe, Vec<String>), RootError> {
+    let host = || {
+        Root::Host(HostRoot {
+            folders: definition.folders.clone(),
+        })
+    };
+    let Some(inline) = definition.recipe.inline() else {
+        return Ok((Recipe::new(host()), Vec::new()));
+    };
+    let mut notes = Vec::new();
+    let mut recipe = match (&inline.devcontainer, repository) {
+        (Some(file), Some(folder)) => {
+            let reading = recipe::devcontainer::read(
+                folder,
+                file,
+                &recipe::devcontainer::Context::default(),
+            )?;
+            notes.extend(
+                reading
+                    .notes
+                    .iter()
+                    .map(|(key, text)| format!("{file}: `{key}` {text}")),
+            );
+            reading.recipe
+        }
+        (Some(_), None) => {
+            return Err(RootError::Unsupported {
+                what: "`devcontainer` without a repository".to_owned(),
+                instead: "name an image or a folder",
+            });
+        }
+        (None, _) => Recipe::new(root_of(inline)?.unwrap_or_else(host)),
+    };
+    recipe
+        .setup
+        .extend(inline.setup.iter().map(|command| SetupStep {
+            run: command_of(command),
+            files: Vec::new(),
+            env: BTreeMap::new(),
+            folder: None,
+        }));
+    recipe.caches.extend(
+        inline
+            .caches
+            .iter()
+            .map(|cache| Cache::Ecosystem(ecosystem(*cache))),
+    );
+    for service in &inline.services {
+        recipe.services.push(Service {
+            name: service.name.clone(),
+            command: command_of(&service.command),
+            env: service.env.clone(),
+            ready: ready_of(service.ready.as_ref()),
+            timeout: recipe::Length(
+                service
+                    .timeout
+                    .map_or(Duration::from_mins(1), |length| length.0),
+            ),
+        });
+    }
+    recipe.validate()?;
+    Ok((recipe, notes))
+}
+
+fn root_of(inline: &InlineRecipe) -> Result<Option<Root>, RootError> {
+    if let Some(path) = &inline.folder {
+        return Ok(Some(Root::Folder { path: path.clone() }));
+    }
+    let Some(image) = &inline.image else {
+        return Ok(None);
+    };
+    Ok(Some(Root::Image(Image {
+        source: image_source(image),
+        digest: inline.digest.as_deref().map(str::parse).transpose()?,
+    })))
+}
+
+/// A path that is there is a layout folder or a tarball; anything else names an image in a registry.
+#[must_use]
+pub fn image_source(text: &str) -> ImageSource {
+    let path = Path::new(text);
+    if path.is_dir() {
+        ImageSource::Layout(text.to_owned())
+    } else if path.is_file() || path.is_absolute() {
+        ImageSource::Tarball(text.to_owned())
+    } else {
+        ImageSource::Registry(text.to_owned())
+    }
+}
+
+fn command_of(command: &Command) -> recipe::Command {
+    match command {
+        Command::Line(line) => recipe::Command::Line(line.clone()),
+        Command::Arguments(arguments) => recipe::Command::Program(arguments.clone()),
+    }
+}
+
+const fn ecosystem(cache: CacheKind) -> Ecosystem {
+    match cache {
+        CacheKind::Cargo => Ecosystem::Cargo,
+        CacheKind::Npm => Ecosystem::Npm,
+        CacheKind::Pip => Ecosystem::Pip,
+        CacheKind::Go => Ecosystem::Go,
+        CacheKind::Maven => Ecosystem::Maven,
+    }
+}
+
+/// At once, where nothing is said: a command that always succeeds.
+fn ready_of(ready: Option<&Readiness>) -> recipe::Ready {
+    match ready {
+        Some(Readiness {
+            command: Some(command),
+            ..
+        }) => recipe::Ready::Command(command_of(command)),
+        Some(Readiness {
+            port: Some(port), ..
+        }) => recipe::Ready::Port(*port),
+        Some(Readiness {
+            file: Some(file), ..
+        }) => recipe::Ready::File(file.clone()),
+        _ => recipe::Ready::Command(recipe::Command::Program(vec!["true".to_owned()])),
+    }
+}
+
+impl Roots {
+    /// The roots kept below a folder.
+    #[must_use]
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// Makes a recipe's root ready: unpacks its image and runs its set-up, as far as that is not done.
+    /// May take minutes the first time. `repository` holds files that set-up names.
+    ///
+    /// # Errors
+    /// [`RootError`]. Set-up that failed is remembered with its output, and fails the same way until
+    /// `retry`.
+    pub fn ready(
+        &self,
+        supervisor: &Supervisor,
+        recipe: &Recipe,
+        repository: Option<&Path>,
+        retry: bool,
+    ) -> Result<Ready, RootError> {
+        let mut notes = Vec::new();
+        let (mut root, kind, digest, resolved, own) = match &recipe.root {
+            Root::Host(host) => {
+                let root = RootRecipe {
+                    extra: host.folders.iter().map(PathBuf::from).collect(),
+                    ..RootRecipe::default()
+                };
+                let none = BTreeMap::new();
+                (root, RootKind::Host, None, ResolvedRoot::Host(None), none)
+            }
+            Root::Folder { path } => {
+                let tree = Path::new(path);
+                // No environment writes to it, so what was read once need not be read again.
+                let stamps = self.stamps(path)?;
+                let built = recipe::index::build(tree, Some(&stamps))?;
+                let digest = built.index.digest();
+                let root = RootRecipe {
+                    tree: Some(tree.to_owned()),
+                    ..RootRecipe::default()
+                };
+                (
+                    root,
+                    RootKind::Folder,
+                    Some(digest.to_string()),
+                    ResolvedRoot::Folder(digest),
+                    BTreeMap::new(),
+                )
+            }
+            Root::Image(image) => {
+                let unpacked = self.unpack(image)?;
+                notes.extend(
+                    unpacked
+                        .notes
+                        .iter()
+                        .map(|note| format!("{}: {}", note.entry, note.text)),
+                );
+                let root = RootRecipe {
+                    tree: Some(unpacked.tree.path.clone()),
+                    ..RootRecipe::default()
+                };
+                (
+                    root,
+                    RootKind::Image,
+                    Some(unpacked.info.id.to_string()),
+                    ResolvedRoot::Image(unpacked.info.id),
+                    unpacked.info.config.env.clone(),
+                )
+            }
+        };
+        let files = match repository {
+            Some(folder) => recipe::setup_files(folder, recipe)?,
+            None => SetupFiles::new(),
+        };
+        if recipe.setup.iter().any(|step| !step.files.is_empty()) {
+            return Err(RootError::Unsupported {
+                what: "a set-up command that reads files of the repository".to_owned(),
+                instead: "run it as the first step",
+            });
+        }
+        let mut env = recipe.variables(&own)?;
+        // What is on the host's PATH inside is always there.
+        if let Some(path) = env.get_mut("PATH") {
+            *path = format!("/nightcrew/bin:{path}");
+        }
+        let digest_of_all = recipe.digest(resolved, &files)?;
+        let mut caches = Vec::new();
+        for cache in &recipe.caches {
+            // Set-up is as trusted as the recipe; what tasks add reaches nobody else.
+            let plan = cache.plan(recipe::Trust::Reviewed, digest_of_all);
+            let key = plan.seal.map_or_else(String::new, |key| key.folder_name());
+            let source = self.folder.join("caches").join(key);
+            std::fs::create_dir_all(&source).map_err(|error| unusable(&source, error))?;
+            for (name, value) in plan.env {
+                env.entry(name.to_owned()).or_insert(value);
+            }
+            caches.push(CacheMount {
+                name: plan.upper,
+                source,
+                target: PathBuf::from(plan.target),
+            });
+        }
+        let mut home = None;
+        if !recipe.setup.is_empty() {
+            let setup = SetUp {
+                key: digest_of_all.hex(),
+                root,
+                commands: recipe.setup.iter().map(|step| step.run.argv()).collect(),
+                env: env.clone().into_iter().collect(),
+                mounts: caches.iter().map(filling).collect(),
+                limits: Limits::default(),
+                deadline: SET_UP,
+                retry,
+            };
+            let warm = prepare_root(supervisor, &self.folder.join("set-up"), &setup)?;
+            root = warm.root;
+            home = Some(warm.home);
+        }
+        Ok(Ready {
+            root,
+            home,
+            env,
+            prepare: recipe.prepare.iter().map(recipe::Command::argv).collect(),
+            start: recipe.start.iter().map(recipe::Command::argv).collect(),
+            caches,
+            services: recipe.services.clone(),
+            evidence: RootEvidence {
+                kind,
+                digest,
+                recipe: Some(digest_of_all.to_string()),
+                reproducible: recipe.reproducible() && kind == RootKind::Image,
+            },
+            notes,
+        })
+    }
+
+    /// Where it is remembered which files of a folder have which content.
+    fn stamps(&self, path: &str) -> Result<PathBuf, RootError> {
+        let folder = self.folder.join("stamps");
+        std::fs::create_dir_all(&folder).map_err(|source| unusable(&folder, source))?;
+        Ok(folder.join(recipe::Digest::of(path.as_bytes()).hex()))
+    }
+
+    fn unpack(&self, image: &Image) -> Result<Unpacked, RootError> {
+        let root = rustix::process::geteuid().is_root();
+        let options = StoreOptions {
+            // As root, what runs in environments is another user.
+            owner: root.then_some(Owner {
+                uid: SANDBOX_UID,
+                gid: SANDBOX_UID,
+            }),
+            ..StoreOptions::default()
+        };
+        let store = ImageStore::open(&self.folder.join("images"), options)?;
+        let reader: Box<dyn ImageReader + '_> = match &image.source {
+            ImageSource::Layout(path) => Box::new(LayoutFolder::open(Path::new(path))?),
+            ImageSource::Tarball(path) => Box::new(Tarball::open(Path::new(path), &store)?),
+            ImageSource::Registry(reference) => {
+                let options = RegistryOptions::default();
+                Box::new(RegistryImage::new(reference.parse()?, options, &store)?)
+            }
+        };
+        Ok(store.unpack(reader.as_ref(), &Platform::here(), image.digest)?)
+    }
+}
+
+/// A cache while set-up fills it.
+fn filling(cache: &CacheMount) -> FolderMount {
+    FolderMount {
+        source: cache.source.clone(),
+        target: cache.target.clone(),
+        writable: true,
+        upper: None,
+    }
+}
+
+impl CacheMount {
+    /// A cache for an environment that keeps what it adds below `folder`.
+    #[must_use]
+    pub fn mount(&self, folder: &Path) -> FolderMount {
+        FolderMount {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            writable: true,
+            upper: Some(folder.join(format!("cache-{}", self.name.replace('/', "+")))),
+        }
+    }
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> RootError {
+    RootError::SetUp(SetUpError::Cache(sandbox::storage::StorageError::Path {
+        action: "make",
+        path: path.to_owned(),
+        source,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(yaml: &str) -> EnvironmentDefinition {
+        let text = format!("name: a\nsteps: [{{command: x}}]\nenvironment: {yaml}\n");
+        engine::definition::read(&text, "a.yaml")
+            .unwrap()
+            .environment
+    }
+
+    #[test]
+    fn the_words_of_an_automation_become_a_recipe() {
+        let (recipe, notes) = recipe_of(
+            &definition("{recipe: {image: 'registry.example/a:1', setup: ['echo hi'], caches: [npm], services: [{name: db, command: [pg], ready: {port: 5432}}]}, folders: [/opt]}"),
+            None,
+        )
+        .unwrap();
+        assert!(notes.is_empty());
+        assert!(
+            matches!(&recipe.root, Root::Image(image) if matches!(&image.source, ImageSource::Registry(_)))
+        );
+        assert_eq!(recipe.setup[0].run.argv(), ["sh", "-c", "echo hi"]);
+        assert_eq!(recipe.services[0].ready, recipe::Ready::Port(5432));
+        assert_eq!(recipe.caches.len(), 1);
+    }
+
+    #[test]
+    fn without_a_recipe_the_root_is_the_hosts_with_the_folders_named() {
+        let (recipe, _) = recipe_of(&definition("{folders: [/opt]}"), None).unwrap();
+        assert_eq!(
+            recipe.root,
+            Root::Host(HostRoot {
+                folders: vec!["/opt".to_owned()]
+            })
+        );
+        assert!(!recipe.reproducible());
+    }
+
+    #[test]
+    fn a_devcontainer_is_read_from_the_repository_and_from_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(".devcontainer")).unwrap();
+        std::fs::write(
+            folder.path().join(".devcontainer/devcontainer.json"),
+            r#"{"image": "registry.example/dev:2", "containerEnv": {"A": "b"}, "postCreateCommand": "make deps"}"#,
+        )
+        .unwrap();
+        let wanted = definition("{recipe: {devcontainer: .devcontainer/devcontainer.json}}");
+        let (recipe, _) = recipe_of(&wanted, Some(folder.path())).unwrap();
+        assert_eq!(recipe.env["A"], "b");
+        assert!(recipe_of(&wanted, None).is_err());
+    }
+}
