@@ -36,7 +36,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<u8, Failure> {
         Command::Demo(demo) => demo::execute(&global, demo).await,
         Command::Try(wanted) => try_once::execute(&global, wanted).await,
         Command::Doctor => doctor::execute(&global),
-        Command::Env(command) => env::execute(&global, command),
+        Command::Env(command) => env::execute(&global, command).await,
         Command::Automation(command) => automation::execute(&global, command).await,
         Command::Campaign(command) => campaign::execute(&global, command).await,
         Command::Task(command) => task::execute(&global, command).await,

@@ -8,6 +8,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `home` | folders and names of environments on disk |
+//! | `snapshot` | names of what was kept at one moment |
 //! | `spec` | what an environment was asked to be, kept as JSON |
 //! | `channel` | messages with descriptors over a local socket |
 //! | `message` | what commands and keepers say to each other |
@@ -19,4 +20,5 @@ pub(crate) mod home;
 pub(crate) mod message;
 pub(crate) mod process;
 mod serve;
+pub(crate) mod snapshot;
 pub(crate) mod spec;

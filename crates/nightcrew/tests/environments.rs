@@ -31,6 +31,24 @@ fn lives(id: &Value) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim().starts_with('Z'))
 }
 
+/// No environment, nothing that one wrote or stood on.
+fn nothing_left(place: &Place) {
+    let entries = |below: &str| -> Vec<String> {
+        let folder = place.path("data/environments").join(below);
+        let names = std::fs::read_dir(folder).unwrap();
+        names
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect()
+    };
+    let homes = entries("")
+        .into_iter()
+        .filter(|name| !name.starts_with('.'));
+    assert_eq!(homes.collect::<Vec<_>>(), Vec::<String>::new());
+    for below in [".storage/disks", ".storage/layers", ".bases", ".snapshots"] {
+        assert_eq!(entries(below), Vec::<String>::new(), "{below}");
+    }
+}
+
 /// Removes what a test made, also when the test fails.
 struct Clear<'a>(&'a Place);
 
@@ -68,10 +86,7 @@ fn an_environment_outlives_its_command_and_leaves_nothing_when_it_is_removed() {
     assert!(lives(&keeper));
     place.must(&["env", "rm", "web"]);
     assert!(!lives(&keeper));
-    let left: Vec<_> = std::fs::read_dir(place.path("data/environments"))
-        .unwrap()
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    nothing_left(&place);
     assert_eq!(
         place.say(&["env", "exec", "web", "--", "true"]).code,
         Some(1)
@@ -279,4 +294,100 @@ fn many_environments_come_and_go_side_by_side() {
     place.must(&["env", "rm", "--all"]);
     assert!(rows.iter().all(|row| !lives(&row["keeper"])));
     assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_state_is_kept_forked_and_taken_elsewhere() {
+    let place = place();
+    let _clear = Clear(&place);
+    place.must(&["env", "create", "--name", "a", "--workspace", "work"]);
+    let write = "echo one > b.txt; echo kept > ~/c.txt; rm a.txt";
+    place.must(&["env", "exec", "a", "--", "sh", "-c", write]);
+    place.must(&["env", "snapshot", "a", "--as", "s"]);
+    place.must(&["env", "exec", "a", "--", "sh", "-c", "echo two > b.txt"]);
+    let made = place.json(&["env", "fork", "s", "--count", "3", "--name", "f"]);
+    assert_eq!(made["made"], serde_json::json!(["f-1", "f-2", "f-3"]));
+    let look = "cat b.txt ~/c.txt; ls";
+    for name in ["f-1", "f-3"] {
+        let seen = place.must(&["env", "exec", name, "--", "sh", "-c", look]);
+        assert_eq!(seen, "one\nkept\nb.txt\n", "{name}");
+    }
+    place.must(&["env", "exec", "f-1", "--", "sh", "-c", "echo mine > b.txt"]);
+    let other = place.must(&["env", "exec", "f-2", "--", "cat", "b.txt"]);
+    assert_eq!(other, "one\n", "forks do not see each other");
+    // From an environment as it stands, which goes on.
+    place.must(&["env", "fork", "a", "--name", "g"]);
+    assert_eq!(
+        place.must(&["env", "exec", "g", "--", "cat", "b.txt"]),
+        "two\n"
+    );
+    assert_eq!(
+        place.must(&["env", "exec", "a", "--", "cat", "b.txt"]),
+        "two\n"
+    );
+    assert_eq!(row(&place, "s")["state"], "snapshot");
+    // What forks stand on outlives what they were made from.
+    place.must(&["env", "rm", "a", "s"]);
+    let seen = place.must(&["env", "exec", "f-3", "--", "sh", "-c", look]);
+    assert_eq!(seen, "one\nkept\nb.txt\n");
+    // Elsewhere: another data directory.
+    place.must(&["env", "snapshot", "f-2", "--as", "t"]);
+    place.must(&["env", "export", "t", "t.tgz"]);
+    let there = place.path("other");
+    let elsewhere = |arguments: &[&str]| place.say_on(&there, arguments);
+    let without = elsewhere(&["env", "import", "t.tgz"]);
+    assert_eq!(without.code, Some(2), "{}", without.err);
+    assert!(without.err.contains("--workspace"), "{}", without.err);
+    let with = elsewhere(&["env", "import", "t.tgz", "--as", "t", "--workspace", "work"]);
+    assert_eq!(with.code, Some(0), "{}", with.err);
+    let forked = elsewhere(&["env", "fork", "t", "--name", "h"]);
+    assert_eq!(forked.code, Some(0), "{}", forked.err);
+    let seen = elsewhere(&["env", "exec", "h", "--", "sh", "-c", look]);
+    let gone = elsewhere(&["env", "rm", "--all"]);
+    assert_eq!(
+        (seen.out.as_str(), gone.code),
+        ("one\nkept\nb.txt\n", Some(0))
+    );
+    place.must(&["env", "rm", "--all"]);
+    nothing_left(&place);
+}
+
+#[test]
+fn a_damaged_snapshot_file_is_refused_and_nothing_of_it_is_kept() {
+    let place = place();
+    let _clear = Clear(&place);
+    place.must(&["env", "create", "--name", "a"]);
+    place.must(&["env", "snapshot", "a", "--as", "s"]);
+    place.must(&["env", "export", "s", "s.tgz"]);
+    let bytes = std::fs::read(place.path("s.tgz")).unwrap();
+    place.write("short.tgz", &bytes[..bytes.len() / 2]);
+    place.write("other.tgz", "no snapshot at all");
+    for file in ["short.tgz", "other.tgz", "nowhere.tgz"] {
+        let said = place.say(&["env", "import", file]);
+        assert_eq!(said.code, Some(1), "{file}: {}", said.err);
+    }
+    place.must(&["env", "rm", "--all"]);
+    nothing_left(&place);
+}
+
+#[test]
+fn a_shell_has_a_terminal_of_its_own() {
+    let place = place();
+    let _clear = Clear(&place);
+    place.must(&["env", "create", "--name", "a"]);
+    let mut child = place
+        .command(&["env", "shell", "a", "--", "sh"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let typed = b"tty; stty size; exit 9\n";
+    child.stdin.take().unwrap().write_all(typed).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(9), "{said}");
+    assert!(
+        said.contains("/dev/pts/0") && said.contains("24 80"),
+        "{said}"
+    );
 }

@@ -19,16 +19,61 @@ pub(crate) enum EnvCommand {
         after_help = "Examples:\n  nightcrew env exec web -- make test\n  tar -c src | nightcrew env exec web -- tar -x\n\nCtrl-C kills the program and everything it started; the environment stays. One program runs\nat a time."
     )]
     Exec(ExecArguments),
-    /// List environments
+    /// A terminal in an environment
+    #[command(
+        after_help = "The terminal is the environment's own; nothing inside can steer yours. `exit` or Ctrl-D leaves, and\nends everything that was started there."
+    )]
+    Shell(ShellArguments),
+    /// List environments and snapshots
     List,
+    /// Keep what an environment holds, under a name
+    Snapshot {
+        /// Environment
+        name: String,
+        /// What it is called [default: NAME-1, NAME-2, …]
+        #[arg(long = "as", value_name = "NAME")]
+        called: Option<String>,
+    },
+    /// Begin environments from what another holds, or from a snapshot
+    #[command(
+        after_help = "Each has a layer of its own over the same state: many candidates from one beginning, at the\nsame cost however large it is. /tmp is not part of it."
+    )]
+    Fork {
+        /// Environment or snapshot
+        from: String,
+        /// How many
+        #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        count: u32,
+        /// Name; with several, the beginning of their names [default: env-1, env-2, …]
+        #[arg(long, short)]
+        name: Option<String>,
+    },
+    /// Write a snapshot into one file that another host or user can take up
+    Export {
+        /// Snapshot
+        snapshot: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// Take up a snapshot from a file
+    Import {
+        /// The file
+        file: PathBuf,
+        /// What it is called [default: imported-1, imported-2, …]
+        #[arg(long = "as", value_name = "NAME")]
+        called: Option<String>,
+        /// The workspace it stands on, where it stands on one
+        #[arg(long, short, value_name = "DIR")]
+        workspace: Option<PathBuf>,
+    },
     /// Make an environment again from what it wrote, after a crash or a restart of the machine
     Resume {
         /// Environment
         name: String,
     },
-    /// Destroy environments: processes, files, everything they wrote
+    /// Destroy environments: processes, files, everything they wrote; and snapshots
     Rm {
-        /// Environments
+        /// Environments and snapshots
         #[arg(required_unless_present = "all")]
         names: Vec<String>,
         /// All of them
@@ -49,8 +94,20 @@ pub(crate) struct CreateArguments {
     #[arg(long, short, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
     /// Root: a folder that holds a whole system [default: this host's programs, read-only]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["image", "devcontainer"])]
     pub(crate) root: Option<PathBuf>,
+    /// Root: an OCI image, as a layout folder, a tarball, or HOST/NAME:TAG
+    #[arg(long, value_name = "IMAGE", conflicts_with = "devcontainer")]
+    pub(crate) image: Option<String>,
+    /// What the image must be: sha256:DIGEST
+    #[arg(long, value_name = "DIGEST", requires = "image")]
+    pub(crate) digest: Option<String>,
+    /// Root: what a devcontainer.json of the workspace says, by its path in it
+    #[arg(long, value_name = "FILE", requires = "workspace")]
+    pub(crate) devcontainer: Option<String>,
+    /// Command that prepares the root, run once and kept; may be repeated
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) setup: Vec<String>,
     /// Further folder of this host shown read-only, such as a toolchain; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(crate) folder: Vec<PathBuf>,
@@ -124,6 +181,21 @@ pub(crate) struct ExecArguments {
     pub(crate) timeout: Option<Length>,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShellArguments {
+    /// Environment
+    pub(crate) name: String,
+    /// Where it starts [default: /work]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// Variable; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Program in place of a shell
+    #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

@@ -4,6 +4,8 @@ mod create;
 mod exec;
 mod list;
 mod processes;
+mod shell;
+mod snapshot;
 
 use crate::cli::Global;
 use crate::cli::env::EnvCommand;
@@ -14,13 +16,35 @@ use crate::keeper::home::{Home, Homes};
 use crate::keeper::process;
 use crate::print;
 
-pub(super) fn execute(global: &Global, command: EnvCommand) -> Result<u8, Failure> {
+pub(super) async fn execute(global: &Global, command: EnvCommand) -> Result<u8, Failure> {
     let config = Config::load(global)?;
     let homes = Homes::open(&DataDir::open(config.data_dir()?)?)?;
     match command {
         EnvCommand::Create(arguments) => create::execute(&config, &homes, *arguments),
         EnvCommand::Exec(arguments) => exec::execute(&homes, arguments),
+        EnvCommand::Shell(arguments) => shell::execute(&homes, arguments).await,
         EnvCommand::List => list::execute(&homes),
+        EnvCommand::Snapshot { name, called } => {
+            snapshot::snapshot(&homes, &name, called.as_deref())
+        }
+        EnvCommand::Fork { from, count, name } => {
+            snapshot::fork(&homes, &from, count, name.as_deref())
+        }
+        EnvCommand::Export {
+            snapshot: name,
+            file,
+        } => snapshot::export(&homes, &name, &file),
+        EnvCommand::Import {
+            file,
+            called,
+            workspace,
+        } => snapshot::import(
+            &config,
+            &homes,
+            &file,
+            called.as_deref(),
+            workspace.as_deref(),
+        ),
         EnvCommand::Resume { name } => resume(&homes.get(&name)?),
         EnvCommand::Rm { names, all } => remove(&homes, &names, all),
     }
@@ -40,19 +64,23 @@ fn resume(home: &Home) -> Result<u8, Failure> {
 }
 
 fn remove(homes: &Homes, names: &[String], all: bool) -> Result<u8, Failure> {
-    let wanted: Vec<Home> = if all {
-        homes.list()?
+    let wanted: Vec<String> = if all {
+        let environments = homes.list()?.into_iter().map(|home| home.name().to_owned());
+        let snapshots = homes.snapshots()?.into_iter().map(|(name, _)| name);
+        environments.chain(snapshots).collect()
     } else {
-        names
-            .iter()
-            .map(|name| homes.get(name))
-            .collect::<Result<_, _>>()?
+        for name in names {
+            if homes.snapshot(name)?.is_none() {
+                homes.get(name)?;
+            }
+        }
+        names.to_vec()
     };
     let mut removed = Vec::new();
     let mut failed = None;
-    for home in &wanted {
-        match home.remove() {
-            Ok(()) => removed.push(home.name()),
+    for name in &wanted {
+        match homes.remove(name) {
+            Ok(()) => removed.push(name),
             // The others are removed all the same.
             Err(failure) => failed = Some(failure),
         }

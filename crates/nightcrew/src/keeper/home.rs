@@ -1,8 +1,9 @@
 //! Environments on disk: `environments/NAME/` in the data directory.
 //!
 //! `control/` is for this user only and holds the socket, the lock that a living keeper holds, its
-//! log, and what the environment was asked to be. `layer/` and `home/` are what it wrote; `base/`
-//! is its own copy of a workspace, where one was needed.
+//! log, and what the environment was asked to be. Beside them, `.storage` is what environments wrote
+//! and snapshots of it, `.bases` copies of workspaces, `.roots` images and set-ups, `.snapshots` the
+//! names of snapshots.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -10,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use sandbox::storage::Storage;
 
 use super::channel::Channel;
 use super::message::{Answer, Request, Status};
@@ -21,6 +23,7 @@ use crate::failure::{Doing, Failure};
 #[derive(Debug, Clone)]
 pub(crate) struct Homes {
     root: PathBuf,
+    storage: Storage,
 }
 
 /// The folder of one environment.
@@ -74,7 +77,74 @@ impl Homes {
     pub(crate) fn open(data_dir: &DataDir) -> Result<Self, Failure> {
         let root = data_dir.root().join("environments");
         fs::create_dir_all(&root).doing(format_args!("make {}", root.display()))?;
-        Ok(Self { root })
+        for private in [".snapshots", ".bases"] {
+            let path = root.join(private);
+            fs::create_dir_all(&path).doing(format_args!("make {}", path.display()))?;
+        }
+        let storage = Storage::open(&root.join(".storage")).doing("open what environments keep")?;
+        Ok(Self { root, storage })
+    }
+
+    /// What environments keep.
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Where unpacked images and finished set-ups are.
+    pub(crate) fn roots(&self) -> runner::root::Roots {
+        runner::root::Roots::at(self.root.join(".roots"))
+    }
+
+    /// A place for a copy of a workspace, which lives as long as somebody stands on it.
+    pub(crate) fn new_base(&self) -> Result<PathBuf, Failure> {
+        let mut bytes = [0; 12];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Failure::new(format!("there are no random bytes: {error}")))?;
+        Ok(self.root.join(".bases").join(hex::encode(bytes)))
+    }
+
+    /// Removes an environment or a snapshot with everything that only it stood on.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
+        if let Some(kept) = self.snapshot(name)? {
+            self.forget_snapshot(name, &kept)?;
+        } else {
+            let home = self.get(name)?;
+            if home.control().is_dir() {
+                home.end()?;
+            }
+            if let Ok(disk) = self.storage.disk(name) {
+                self.storage
+                    .remove_disk(&disk)
+                    .doing(format_args!("remove what the environment `{name}` wrote"))?;
+            }
+            sandbox::remove_layer(&home.folder)
+                .doing(format_args!("remove the environment `{name}`"))?;
+        }
+        self.sweep()
+    }
+
+    /// Removes bases that nothing stands on any more.
+    fn sweep(&self) -> Result<(), Failure> {
+        let mut used: Vec<PathBuf> = Vec::new();
+        for home in self.list()? {
+            match home.spec() {
+                Ok(spec) => used.extend(spec.base),
+                // One that is being made, or cannot be read: nothing is removed under it.
+                Err(_) => return Ok(()),
+            }
+        }
+        used.extend(
+            self.snapshots()?
+                .into_iter()
+                .filter_map(|(_, kept)| kept.spec.base),
+        );
+        let folder = self.root.join(".bases");
+        for entry in fs::read_dir(&folder).doing("list bases")?.flatten() {
+            if !used.contains(&entry.path()) {
+                sandbox::remove_layer(&entry.path()).doing("remove a base")?;
+            }
+        }
+        Ok(())
     }
 
     /// Every environment, by name.
@@ -107,6 +177,12 @@ impl Homes {
     pub(crate) fn create(&self, name: Option<&str>) -> Result<Home, Failure> {
         if let Some(name) = name {
             check_name(name)?;
+            if self.snapshot(name)?.is_some() {
+                return Err(
+                    Failure::new(format!("there is a snapshot `{name}` already"))
+                        .hint("choose another --name"),
+                );
+            }
             let home = self.at(name);
             return match home.make() {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Failure::new(
@@ -129,6 +205,11 @@ impl Homes {
             }
         }
         Err(Failure::new("there is no name left for an environment"))
+    }
+
+    /// The folder of all environments.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     fn at(&self, name: &str) -> Home {
@@ -172,16 +253,10 @@ impl Home {
         self.control().join("log")
     }
 
-    pub(crate) fn layer(&self) -> PathBuf {
-        self.folder.join("layer")
-    }
-
-    pub(crate) fn agent_home(&self) -> PathBuf {
-        self.folder.join("home")
-    }
-
-    pub(crate) fn base(&self) -> PathBuf {
-        self.folder.join("base")
+    /// Where what environments keep is: beside all homes.
+    pub(super) fn storage(&self) -> PathBuf {
+        let root = self.folder.parent().unwrap_or(&self.folder);
+        root.join(".storage")
     }
 
     fn spec_file(&self) -> PathBuf {
@@ -279,15 +354,6 @@ impl Home {
         ))
     }
 
-    /// Ends it and removes everything of it.
-    pub(crate) fn remove(&self) -> Result<(), Failure> {
-        if self.control().is_dir() {
-            self.end()?;
-        }
-        sandbox::remove_layer(&self.folder)
-            .doing(format_args!("remove the environment `{}`", self.name))
-    }
-
     /// The end of what its keeper had to say, for failures without a word.
     pub(crate) fn last_words(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
@@ -360,7 +426,7 @@ mod tests {
         let lock = home.lock().unwrap();
         assert!(matches!(home.standing(), Standing::Changing));
         drop(lock);
-        home.remove().unwrap();
+        homes.remove("a").unwrap();
         assert!(homes.get("a").is_err());
     }
 }

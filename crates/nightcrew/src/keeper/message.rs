@@ -26,6 +26,20 @@ pub(crate) enum Request {
         /// It is killed after so many milliseconds.
         timeout_ms: Option<u64>,
     },
+    /// Run a program on a terminal of the environment's own: [`Answer::Terminal`] comes first, with
+    /// its steering end. Hanging up kills it.
+    Shell {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// Its variables.
+        env: Vec<(String, String)>,
+        /// Where it starts; `/work` when absent.
+        cwd: Option<String>,
+        /// Lines of the terminal.
+        rows: u16,
+        /// Characters of a line.
+        columns: u16,
+    },
     /// Destroy the environment and end. The answer comes when nothing of it is left.
     End,
 }
@@ -36,6 +50,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// The environment stands.
     Status(Status),
+    /// The program runs, and this is its terminal.
+    Terminal,
     /// The program ended.
     Exited {
         /// Its exit code; 128 + signal for a signal, 124 when its time was over.
@@ -75,6 +91,10 @@ pub(crate) struct Status {
     pub(crate) supervisor: u32,
     /// How it is fenced.
     pub(crate) isolation: Isolation,
+    /// Memory in bytes as the host's cgroups count it, where they do.
+    pub(crate) memory: Option<u64>,
+    /// Processes and threads, likewise.
+    pub(crate) processes: Option<u64>,
     /// Whether a program runs in it.
     pub(crate) busy: bool,
     /// Refusals of exec control so far.

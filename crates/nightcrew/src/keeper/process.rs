@@ -7,12 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use model::isolation::Isolation;
 use runner::fencing;
-use sandbox::{Environment, Supervisor, SupervisorOptions};
+use sandbox::{Environment, SandboxError, Supervisor, SupervisorOptions};
 
 use super::channel::{Listener, either};
 use super::home::Home;
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What the conversations of a keeper share.
 pub(super) struct Keeper {
     /// Absent once it is destroyed.
-    pub(super) environment: RwLock<Option<Environment>>,
+    pub(super) environment: RwLock<Option<Arc<Environment>>>,
     pub(super) isolation: Isolation,
     pub(super) supervisor: u32,
     pub(super) busy: AtomicBool,
@@ -129,18 +129,15 @@ fn keep(home: &Home) -> Result<(), Failure> {
     let program = std::env::current_exe().doing("find this program")?;
     let supervisor =
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
-    let environment = supervisor
-        .create(&spec.environment(home))
-        .doing("make the environment")
-        .map_err(|failure| {
+    let environment = match supervisor.create(&spec.environment(home)?) {
+        Err(SandboxError::Weaker { missing, .. }) => return Err(too_weak(&missing)),
+        made => made.doing("make the environment").map_err(|failure| {
             failure.hint("`nightcrew doctor` names what this host refuses, and the cure")
-        })?;
+        })?,
+    };
     let missing = fencing::missing(environment.report(), &spec.fence);
     if !missing.is_empty() {
-        let text = format!("{}; nothing ran", missing.join("; "));
-        return Err(Failure::new(text).hint(
-            "`nightcrew doctor` names the cause and the cure; --accept-weaker goes on where you asked for it",
-        ));
+        return Err(too_weak(&missing));
     }
     let listener = Listener::bind(&home.socket()).doing("listen for commands")?;
     let (ending, end) = io::pipe().doing("make a pipe")?;
@@ -150,7 +147,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
             &spec.fence,
             Some(spec.root.evidence.clone()),
         ),
-        environment: RwLock::new(Some(environment)),
+        environment: RwLock::new(Some(Arc::new(environment))),
         supervisor: supervisor.process_id(),
         busy: AtomicBool::new(false),
         denied: AtomicU64::new(0),
@@ -178,6 +175,12 @@ fn keep(home: &Home) -> Result<(), Failure> {
     drop(keeper);
     drop(supervisor);
     served
+}
+
+fn too_weak(missing: &[String]) -> Failure {
+    Failure::new(format!("{}; nothing ran", missing.join("; "))).hint(
+        "`nightcrew doctor` names the cause and the cure; --accept-weaker goes on without what you asked for yourself",
+    )
 }
 
 /// Whether the supervisor still has the environment's first process. Where the kernel does not list

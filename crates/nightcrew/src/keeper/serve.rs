@@ -1,19 +1,20 @@
 //! Answering one command.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::PoisonError;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use runner::gate;
-use sandbox::{ExecSpec, Exit, ExitStatus, Running, SandboxError};
+use sandbox::{ExecSpec, Exit, ExitStatus, Running, SandboxError, TerminalSize};
 
 use super::channel::{Channel, either};
 use super::message::{Answer, Request, Status};
 use super::process::Keeper;
-use crate::failure::Failure;
+use crate::failure::{Doing, Failure};
 
 /// How often exec control is asked what it did while a program runs.
 const LOOK: Duration = Duration::from_millis(250);
@@ -66,6 +67,29 @@ fn answer(
                 stdout,
                 stderr,
                 timeout: timeout_ms.map(Duration::from_millis),
+                terminal: None,
+            };
+            execute(keeper, channel, spec)
+        }
+        Request::Shell {
+            argv,
+            env,
+            cwd,
+            rows,
+            columns,
+        } => {
+            // A step on a terminal has no use for other streams.
+            let null = || File::options().read(true).write(true).open("/dev/null");
+            let null = || null().doing("open /dev/null");
+            let spec = ExecSpec {
+                argv,
+                env: merged(&keeper.variables, env),
+                cwd,
+                stdin: None,
+                stdout: null()?.into(),
+                stderr: null()?.into(),
+                timeout: None,
+                terminal: Some(TerminalSize { rows, columns }),
             };
             execute(keeper, channel, spec)
         }
@@ -75,7 +99,10 @@ fn answer(
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             if let Some(environment) = environment.take() {
-                environment.destroy().map_err(failure)?;
+                // Whoever looks at its events this moment lets go at once, and destroys it then.
+                if let Some(environment) = Arc::into_inner(environment) {
+                    environment.destroy().map_err(failure)?;
+                }
             }
             Ok(Answer::Ended)
         }
@@ -91,10 +118,20 @@ fn merged(own: &[(String, String)], more: Vec<(String, String)>) -> Vec<(String,
 
 impl Keeper {
     pub(super) fn status(&self) -> Status {
+        let environment = self
+            .environment
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let usage = environment
+            .as_ref()
+            .map(|environment| environment.usage())
+            .unwrap_or_default();
         Status {
             keeper: std::process::id(),
             supervisor: self.supervisor,
             isolation: self.isolation.clone(),
+            memory: usage.memory,
+            processes: usage.processes,
             busy: self.busy.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
             unknown: self.unknown.load(Ordering::Relaxed),
@@ -110,11 +147,19 @@ fn execute(keeper: &Keeper, channel: &Channel, spec: ExecSpec) -> Result<Answer,
             .unwrap_or_else(PoisonError::into_inner);
         let environment = environment
             .as_ref()
+            .map(Arc::clone)
             .ok_or_else(|| Failure::new("the environment is being destroyed"))?;
-        let source = gate::source(environment);
+        let source = gate::source(&environment);
         (environment.exec(spec).map_err(failure)?, source)
     };
     keeper.busy.store(true, Ordering::Relaxed);
+    if let Some(terminal) = running.terminal()
+        && channel
+            .send(&Answer::Terminal, &[terminal.as_fd()])
+            .is_err()
+    {
+        let _ = running.kill();
+    }
     let mut watch = gate::Watch::default();
     let mut refused = Vec::new();
     let mut look = |watch: &mut gate::Watch| {

@@ -9,10 +9,13 @@ use model::automation::LimitsDefinition;
 use model::fence::Fence;
 use model::isolation::RootEvidence;
 use runner::fencing;
-use sandbox::{EnvironmentSpec, RootRecipe, Workspace};
+use runner::root::CacheMount;
+use sandbox::storage::{Bases, Origin, Storage};
+use sandbox::{EnvironmentSpec, RootRecipe};
 use serde::{Deserialize, Serialize};
 
 use super::home::Home;
+use crate::failure::{Doing, Failure};
 
 /// Version of the file.
 pub(crate) const VERSION: u32 = 1;
@@ -28,9 +31,6 @@ pub(crate) struct Spec {
     pub(crate) root: Root,
     /// The tree underneath `/work`; empty when absent.
     pub(crate) base: Option<PathBuf>,
-    /// Frozen layers over it, lowest first.
-    #[serde(default)]
-    pub(crate) frozen: Vec<PathBuf>,
     /// The folder that `/work` began as, as a person named it.
     pub(crate) workspace: Option<PathBuf>,
     /// The environment or snapshot it was made from.
@@ -62,17 +62,23 @@ pub(crate) struct Root {
     /// Further folders of the host, read-only.
     #[serde(default)]
     pub(crate) folders: Vec<PathBuf>,
+    /// What set-up left in the home.
+    #[serde(default)]
+    pub(crate) home: Option<PathBuf>,
+    /// Caches: name, what set-up put there, where it appears.
+    #[serde(default)]
+    pub(crate) caches: Vec<(String, PathBuf, PathBuf)>,
 }
 
 impl Spec {
     /// What the sandbox is told.
-    pub(crate) fn environment(&self, home: &Home) -> EnvironmentSpec {
-        let workspace = Workspace {
-            base: self.base.clone(),
-            frozen: self.frozen.clone(),
-            layer: home.layer(),
-        };
-        let mut spec = EnvironmentSpec::new(format!("env:{}", home.name()), workspace);
+    pub(crate) fn environment(&self, home: &Home) -> Result<EnvironmentSpec, Failure> {
+        let storage = Storage::open(&home.storage()).doing("open what environments keep")?;
+        let disk = storage.disk(home.name()).doing("find what it wrote")?;
+        let bases = self.bases();
+        let id = format!("env:{}", home.name());
+        let mut spec = EnvironmentSpec::new(id, disk.workspace(bases.workspace));
+        disk.insert_into(&mut spec, bases);
         spec.program = std::env::current_exe().ok();
         spec.root = RootRecipe {
             tree: self.root.tree.clone(),
@@ -83,7 +89,37 @@ impl Spec {
         spec.limits = fencing::limits(&self.limits, Duration::from_secs(self.life_s));
         spec.exec = fencing::exec_policy(&self.fence.exec);
         spec.required = fencing::required(&self.fence);
-        spec.home = Some(home.agent_home());
-        spec
+        spec.mounts = self
+            .root
+            .caches
+            .iter()
+            .map(|(name, source, target)| {
+                let cache = CacheMount {
+                    name: name.clone(),
+                    source: source.clone(),
+                    target: target.clone(),
+                };
+                cache.mount(home.folder())
+            })
+            .collect();
+        Ok(spec)
+    }
+
+    /// What workspace and home stand on.
+    pub(crate) fn bases(&self) -> Bases<'_> {
+        Bases {
+            workspace: self.base.as_deref(),
+            home: self.root.home.as_deref(),
+        }
+    }
+
+    /// What its snapshots belong to.
+    pub(crate) fn origin(&self) -> Origin {
+        let text = |path: &PathBuf| path.display().to_string();
+        Origin {
+            recipe: self.root.evidence.recipe.clone(),
+            base: self.base.as_ref().map(text),
+            home: self.root.home.as_ref().map(text),
+        }
     }
 }

@@ -1,12 +1,19 @@
 //! `nightcrew env create`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::automation::{ExecDefinition, IsolationDefinition, LimitsDefinition};
+use model::automation::{
+    Command, EnvironmentDefinition, ExecDefinition, InlineRecipe, IsolationDefinition,
+    LimitsDefinition, RecipeDefinition,
+};
 use model::exec::ExecMode;
 use model::fence::Fence;
 use model::isolation::{RootEvidence, RootKind};
+use runner::root::{self, Ready, RootError};
+use sandbox::storage::SetUpError;
+use sandbox::{Supervisor, SupervisorOptions};
 use serde_json::json;
 
 use crate::cli::env::{CreateArguments, FenceArguments, LimitArguments};
@@ -29,15 +36,49 @@ pub(super) fn execute(
     arguments: CreateArguments,
 ) -> Result<u8, Failure> {
     let workspace = arguments.workspace.as_deref().map(folder).transpose()?;
-    let root = root(&arguments)?;
-    let fence = fence(config, &arguments.fence)?;
+    let definition = definition(&arguments)?;
+    let (recipe, notes) = root::recipe_of(&definition, workspace.as_deref())
+        .doing("understand what the environment is made of")?;
+    let life = arguments.limits.life.map_or(LIFE, |life| life.0);
+    let mut spec = Spec {
+        fence: fence(config, &arguments.fence)?,
+        limits: limits(&arguments.limits),
+        variables: arguments.env.iter().cloned().collect(),
+        life_s: life.as_secs().max(1),
+        ..plain(config)
+    };
     let home = homes.create(arguments.name.as_deref())?;
-    let made = make(&home, &arguments, workspace, root, fence);
-    let status = match made {
+    let mut make = || {
+        let ready = ready(homes, &recipe, workspace.as_deref())?;
+        for note in notes.iter().chain(&ready.notes) {
+            print::note(clean(note, 300));
+        }
+        let services = ready
+            .services
+            .iter()
+            .map(|service| format!("service {}", service.name));
+        let commands = ready.prepare.iter().chain(&ready.start);
+        for left in commands.map(|argv| argv.join(" ")).chain(services) {
+            print::warning(&format!("left to you: {}", clean(&left, 300)));
+        }
+        take_root(&mut spec, ready, named(&arguments));
+        if let Some(source) = &workspace {
+            spec.base = Some(base(homes, source)?);
+        }
+        spec.workspace.clone_from(&workspace);
+        homes
+            .storage()
+            .create_disk(home.name(), spec.origin())
+            .doing("make a place for what it writes")?;
+        home.write_spec(&spec)?;
+        process::start(&home)
+    };
+    let status = match make() {
         Ok(status) => status,
         Err(failure) => {
             // Nothing of what could not be made stays.
-            let _ = home.remove();
+            let _ = home.write_spec(&plain(config));
+            let _ = homes.remove(home.name());
             return Err(failure);
         }
     };
@@ -45,42 +86,132 @@ pub(super) fn execute(
     Ok(0)
 }
 
-fn make(
-    home: &Home,
-    arguments: &CreateArguments,
-    workspace: Option<PathBuf>,
-    root: Root,
-    fence: Fence,
-) -> Result<Status, Failure> {
-    let base = match &workspace {
-        Some(source) => Some(base(home, source)?),
-        None => None,
-    };
-    let life = arguments.limits.life.map_or(LIFE, |life| life.0);
-    let spec = Spec {
+/// An empty environment over this host's programs, fenced as the configuration says.
+pub(super) fn plain(config: &Config) -> Spec {
+    Spec {
         v: VERSION,
         created_at: clock::now(),
-        root,
-        base,
-        frozen: Vec::new(),
-        workspace,
+        root: Root {
+            evidence: RootEvidence {
+                kind: RootKind::Host,
+                digest: None,
+                recipe: None,
+                reproducible: false,
+            },
+            named: "host".to_owned(),
+            tree: None,
+            layers: Vec::new(),
+            folders: Vec::new(),
+            home: None,
+            caches: Vec::new(),
+        },
+        base: None,
+        workspace: None,
         from: None,
-        fence,
-        limits: limits(&arguments.limits),
-        variables: arguments.env.iter().cloned().collect(),
-        life_s: life.as_secs().max(1),
+        fence: config.fence(),
+        limits: LimitsDefinition::default(),
+        variables: BTreeMap::new(),
+        life_s: LIFE.as_secs(),
+    }
+}
+
+/// What is asked for, in the words of the automation file.
+fn definition(arguments: &CreateArguments) -> Result<EnvironmentDefinition, Failure> {
+    let text = |path: &Path| folder(path).map(|path| path.display().to_string());
+    let inline = InlineRecipe {
+        image: arguments.image.clone(),
+        digest: arguments.digest.clone(),
+        folder: arguments.root.as_deref().map(text).transpose()?,
+        devcontainer: arguments.devcontainer.clone(),
+        setup: arguments
+            .setup
+            .iter()
+            .map(|line| Command::Line(line.clone()))
+            .collect(),
+        ..InlineRecipe::default()
     };
-    home.write_spec(&spec)?;
-    process::start(home)
+    let folders = arguments.folder.iter().map(|path| text(path));
+    Ok(EnvironmentDefinition {
+        recipe: if inline == InlineRecipe::default() {
+            RecipeDefinition::Default
+        } else {
+            RecipeDefinition::Inline(Box::new(inline))
+        },
+        folders: folders.collect::<Result<_, _>>()?,
+        ..EnvironmentDefinition::default()
+    })
+}
+
+fn named(arguments: &CreateArguments) -> String {
+    let root = arguments
+        .root
+        .as_ref()
+        .map(|path| path.display().to_string());
+    let from = arguments.image.clone().or(root);
+    from.or(arguments.devcontainer.clone())
+        .unwrap_or_else(|| "host".to_owned())
+}
+
+/// Unpacks the image and runs set-up, as far as that is not done.
+fn ready(
+    homes: &Homes,
+    recipe: &recipe::Recipe,
+    workspace: Option<&Path>,
+) -> Result<Ready, Failure> {
+    let program = std::env::current_exe().doing("find this program")?;
+    let supervisor =
+        Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
+    let bar = print::spinner("making the root ready");
+    // A person who asks again has changed something, or wants to see it fail again.
+    let made = homes.roots().ready(&supervisor, recipe, workspace, true);
+    bar.finish_and_clear();
+    made.map_err(|error| {
+        let output = match &error {
+            RootError::SetUp(SetUpError::Failed { output, .. }) => output.clone(),
+            _ => String::new(),
+        };
+        for line in output
+            .lines()
+            .rev()
+            .take(20)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            print::note(clean(line, 300));
+        }
+        Err::<(), _>(error)
+            .doing("make the root ready")
+            .err()
+            .unwrap_or_else(|| Failure::new("the root is not ready"))
+    })
+}
+
+fn take_root(spec: &mut Spec, ready: Ready, named: String) {
+    spec.root = Root {
+        evidence: ready.evidence,
+        named,
+        tree: ready.root.tree,
+        layers: ready.root.layers,
+        folders: ready.root.extra,
+        home: ready.home,
+        caches: ready
+            .caches
+            .into_iter()
+            .map(|cache| (cache.name, cache.source, cache.target))
+            .collect(),
+    };
+    let own = std::mem::replace(&mut spec.variables, ready.env);
+    spec.variables.extend(own);
 }
 
 /// The tree underneath `/work`. An ordinary user's files can be shown as they are; as root,
 /// environments execute as another user, who needs a copy that is theirs.
-fn base(home: &Home, source: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn base(homes: &Homes, source: &Path) -> Result<PathBuf, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Ok(source.to_owned());
     }
-    let base = home.base();
+    let base = homes.new_base()?;
     let bar = print::spinner(&format!("copying {}", source.display()));
     let copied = std::process::Command::new("cp")
         .args(["--archive", "--reflink=auto", "--no-target-directory", "--"])
@@ -99,39 +230,6 @@ fn base(home: &Home, source: &Path) -> Result<PathBuf, Failure> {
     }
     sandbox::prepare_base(&base).doing("give the copy to the environment's user")?;
     Ok(base)
-}
-
-fn root(arguments: &CreateArguments) -> Result<Root, Failure> {
-    let folders = arguments
-        .folder
-        .iter()
-        .map(|path| folder(path))
-        .collect::<Result<_, _>>()?;
-    let evidence = |kind| RootEvidence {
-        kind,
-        digest: None,
-        recipe: None,
-        reproducible: false,
-    };
-    Ok(match &arguments.root {
-        None => Root {
-            evidence: evidence(RootKind::Host),
-            named: "host".to_owned(),
-            tree: None,
-            layers: Vec::new(),
-            folders,
-        },
-        Some(path) => {
-            let path = folder(path)?;
-            Root {
-                evidence: evidence(RootKind::Folder),
-                named: path.display().to_string(),
-                tree: Some(path),
-                layers: Vec::new(),
-                folders,
-            }
-        }
-    })
 }
 
 /// The strictest of configuration and command line.
@@ -175,7 +273,7 @@ fn limits(wanted: &LimitArguments) -> LimitsDefinition {
 }
 
 /// A folder of this host by its whole path.
-fn folder(path: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn folder(path: &Path) -> Result<PathBuf, Failure> {
     let whole = path
         .canonicalize()
         .doing(format_args!("find the folder {}", path.display()))?;

@@ -11,11 +11,21 @@ use crate::table::{Table, clean};
 
 pub(super) fn execute(homes: &Homes) -> Result<u8, Failure> {
     let processes = Processes::look();
-    let rows: Vec<Value> = homes
+    let mut rows: Vec<Value> = homes
         .list()?
         .iter()
-        .map(|home| describe(home, &processes))
+        .map(|home| describe(homes, home, &processes))
         .collect();
+    for (name, kept) in homes.snapshots()? {
+        rows.push(json!({
+            "name": name,
+            "state": "snapshot",
+            "created_at": kept.at,
+            "age_s": clock::now().duration_since(kept.at).as_secs().max(0),
+            "root": kept.spec.root.named,
+            "workspace": kept.spec.workspace,
+        }));
+    }
     if print::is_json() {
         print::json(&json!({ "items": rows }));
         return Ok(0);
@@ -55,9 +65,10 @@ pub(super) fn execute(homes: &Homes) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn describe(home: &Home, processes: &Processes) -> Value {
+fn describe(homes: &Homes, home: &Home, processes: &Processes) -> Value {
     let standing = home.standing();
-    let (disk, more) = on_disk(home.folder());
+    let disk = homes.root().join(".storage/disks").join(home.name());
+    let (disk, more) = on_disk(&disk);
     let mut row = json!({
         "name": home.name(),
         "state": standing.word(),
@@ -80,8 +91,8 @@ fn describe(home: &Home, processes: &Processes) -> Value {
         let used = processes.below(status.supervisor);
         row["isolation"] = json!(status.isolation);
         row["keeper"] = json!(status.keeper);
-        row["processes"] = json!(used.processes);
-        row["memory"] = json!(used.memory);
+        row["processes"] = json!(status.processes.unwrap_or(used.processes));
+        row["memory"] = json!(status.memory.unwrap_or(used.memory));
         row["denied"] = json!(status.denied);
         row["unknown"] = json!(status.unknown);
     }
