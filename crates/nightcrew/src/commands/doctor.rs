@@ -31,7 +31,19 @@ struct Trial {
 
 pub(super) fn execute(global: &Global) -> Result<u8, Failure> {
     let config = Config::load(global)?;
-    let preflight = sandbox::preflight();
+    let mut preflight = sandbox::preflight();
+    let data_dir = config.data_dir()?;
+    preflight.findings.push(sandbox::lsm::probe());
+    let program = std::env::current_exe().doing("find this program")?;
+    // What trying KVM came to is remembered beside the data, where there is any: it takes seconds.
+    let memory = data_dir.is_dir().then(|| data_dir.join("kvm-trial"));
+    preflight
+        .findings
+        .extend(sandbox::vm::vm_preflight(&program, None, memory.as_deref()));
+    let quota = sandbox::storage::quota_kind(match &memory {
+        Some(_) => &data_dir,
+        None => Path::new("."),
+    });
     let git = git_version();
     let trial = match preflight.level {
         Some(_) => attempt(&config.fence()),
@@ -56,6 +68,7 @@ pub(super) fn execute(global: &Global) -> Result<u8, Failure> {
             "required": required(&config.fence()),
             "unmet": trial.unmet,
             "problem": trial.problem,
+            "quota": {"hard": quota.hard, "by": quota.by, "cure": quota.cure},
             "exec_control": exec_control(&preflight.findings),
             "sound": sound,
         }));
@@ -73,6 +86,14 @@ pub(super) fn execute(global: &Global) -> Result<u8, Failure> {
         "programs   {}",
         exec_control(&preflight.findings).1
     ));
+    print::line(format!(
+        "disk       {} quota: {}",
+        if quota.hard { "hard" } else { "supervised" },
+        quota.by
+    ));
+    if let Some(cure) = &quota.cure {
+        print::line(format!("           cure: {cure}"));
+    }
     print::line(print::bold("\nLayers"));
     for finding in &preflight.findings {
         say(finding);
