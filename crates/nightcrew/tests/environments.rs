@@ -1,4 +1,5 @@
 //! `nightcrew env`: environments that outlive the commands which use them.
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 

@@ -134,7 +134,7 @@ mod tests {
             Ready::File(flag.clone()),
             20,
         );
-        let check = recipe::Command::Program(vec!["test".into(), "-e".into(), flag.clone()]);
+        let check = recipe::Command::Program(vec!["test".into(), "-e".into(), flag]);
         let two = service("two", &["true"], Ready::Command(check), 20);
         let output = step(&[one, two], &["cat", &said], folder.path());
         assert!(output.status.success(), "{output:?}");

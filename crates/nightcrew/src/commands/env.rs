@@ -20,7 +20,7 @@ pub(super) async fn execute(global: &Global, command: EnvCommand) -> Result<u8, 
     let config = Config::load(global)?;
     let homes = Homes::open(&DataDir::open(config.data_dir()?)?)?;
     match command {
-        EnvCommand::Create(arguments) => create::execute(&config, &homes, *arguments),
+        EnvCommand::Create(arguments) => create::execute(&config, &homes, &arguments),
         EnvCommand::Exec(arguments) => exec::execute(&homes, arguments),
         EnvCommand::Shell(arguments) => shell::execute(&homes, arguments).await,
         EnvCommand::List => list::execute(&homes),

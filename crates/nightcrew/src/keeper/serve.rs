@@ -231,8 +231,13 @@ fn attend(
     })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is given to `map_err` by name"
+)]
 fn failure(error: SandboxError) -> Failure {
-    let hint = match &error {
+    let error = &error;
+    let hint = match error {
         SandboxError::Busy { .. } => Some(
             "one program runs at a time; wait for its end, or fork the environment: nightcrew env fork NAME",
         ),
@@ -242,7 +247,7 @@ fn failure(error: SandboxError) -> Failure {
         _ => None,
     };
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         cause = error.source();

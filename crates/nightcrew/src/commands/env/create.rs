@@ -33,10 +33,10 @@ const LIFE: Duration = Duration::from_hours(30 * 24);
 pub(super) fn execute(
     config: &Config,
     homes: &Homes,
-    arguments: CreateArguments,
+    arguments: &CreateArguments,
 ) -> Result<u8, Failure> {
     let workspace = arguments.workspace.as_deref().map(folder).transpose()?;
-    let definition = definition(&arguments)?;
+    let definition = definition(arguments)?;
     let (recipe, notes) = root::recipe_of(&definition, workspace.as_deref())
         .doing("understand what the environment is made of")?;
     let life = arguments.limits.life.map_or(LIFE, |life| life.0);
@@ -61,7 +61,7 @@ pub(super) fn execute(
         for left in commands.map(|argv| argv.join(" ")).chain(services) {
             print::warning(&format!("left to you: {}", clean(&left, 300)));
         }
-        take_root(&mut spec, ready, named(&arguments));
+        take_root(&mut spec, ready, named(arguments));
         if let Some(source) = &workspace {
             spec.base = Some(base(homes, source)?);
         }
