@@ -186,7 +186,7 @@ fn shortfalls(
 }
 
 /// Whether what executes is judged by its content: every layer that does says so by its name.
-fn judges(report: &IsolationReport) -> bool {
+pub(crate) fn judges(report: &IsolationReport) -> bool {
     report.layers.iter().any(|layer| layer.starts_with("exec-"))
 }
 

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use model::exec::{ExecBatch, ExecEvent, ExecProcess, MOST_EVENTS};
 use sandbox::Environment;
 
+use crate::fencing;
+
 /// Pause after a batch that was not full.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause between batches of a flood.
@@ -224,10 +226,20 @@ impl Watch {
     }
 }
 
-/// Where an environment's events come from; absent where it has none.
+/// Where an environment's events come from; absent where nothing judges. It holds the environment
+/// only while it asks.
 #[must_use]
-pub fn source(_environment: &Arc<Environment>) -> Option<Source> {
-    None
+pub fn source(environment: &Arc<Environment>) -> Option<Source> {
+    if !fencing::judges(environment.report()) {
+        return None;
+    }
+    let environment = Arc::downgrade(environment);
+    Some(Box::new(move || {
+        let environment = environment.upgrade();
+        environment
+            .map(|environment| environment.exec_events(Duration::ZERO))
+            .unwrap_or_default()
+    }))
 }
 
 /// What an agent or a person reads.
