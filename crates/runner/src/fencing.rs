@@ -11,7 +11,7 @@ use sandbox::{ExecPolicy, ExecRule, IsolationReport, Limits, Required, RuleVerdi
 use sha2::{Digest as _, Sha256};
 
 /// Said to whoever is refused by a rule without a reason of its own.
-const NO_REASON: &str = "the automation or the server denies it; to ask, end the step with a report of what needs it and why";
+const NO_REASON: &str = "the automation or the server denies it";
 
 /// The policy as the sandbox enforces it.
 #[must_use]
