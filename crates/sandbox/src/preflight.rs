@@ -15,7 +15,8 @@ use crate::sys::{creds, landlock};
 /// What the preflight found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Preflight {
-    /// The level environments on this host reach; absent when none can be made.
+    /// The level environments on this host can reach, short of a machine of their own; absent when
+    /// none can be made.
     pub level: Option<IsolationLevel>,
     /// One per capability tried; those that environments cannot be made without first.
     pub findings: Vec<Finding>,
@@ -121,8 +122,17 @@ pub fn preflight() -> Preflight {
         .iter()
         .all(|finding| finding.ok || !NECESSARY.contains(&finding.name.as_str()));
     Preflight {
-        level: possible.then_some(IsolationLevel::L0),
+        level: possible.then(|| level(&findings)),
         findings,
+    }
+}
+
+/// The level that environments reach which judge programs; the others stay at L0.
+fn level(findings: &[Finding]) -> IsolationLevel {
+    let gate = findings.iter().find(|finding| finding.name == "exec-gate");
+    match gate {
+        Some(gate) if gate.ok => IsolationLevel::L1,
+        _ => IsolationLevel::L0,
     }
 }
 
