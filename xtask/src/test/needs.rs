@@ -71,16 +71,13 @@ const NEEDS: &[Need] = &[
 pub(super) fn provide() -> Result<Vec<String>> {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.there)()).collect();
     if missing.is_empty() {
-<<<<<<< HEAD
         let packages: Vec<&str> = NEEDS
             .iter()
             .flat_map(|need| need.packages.iter().copied())
             .collect();
-=======
->>>>>>> d0a556d (Name the packages of all needs alike, after two branches met)
         say(format!(
             "Nothing needs to be installed, these are here: {}.",
-            packages_of(NEEDS.iter()).join(", ")
+            packages.join(", ")
         ));
         return Ok(Vec::new());
     }
@@ -93,7 +90,6 @@ pub(super) fn provide() -> Result<Vec<String>> {
     Ok(lines)
 }
 
-<<<<<<< HEAD
 /// Whether the feature `bpf-lsm` of the sandbox can be built here.
 pub(super) fn can_build_exec_control() -> bool {
     on_path("clang")
@@ -120,12 +116,6 @@ fn has_virtiofsd() -> bool {
 fn is_package(name: &str) -> bool {
     let shown = Command::new("apt-cache").args(["show", name]).output();
     shown.is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
-=======
-fn packages_of<'a>(needs: impl Iterator<Item = &'a Need>) -> Vec<&'static str> {
-    needs
-        .flat_map(|need| need.packages.iter().copied())
-        .collect()
->>>>>>> d0a556d (Name the packages of all needs alike, after two branches met)
 }
 
 fn absence(need: &Need) -> String {
@@ -155,7 +145,10 @@ fn install(missing: &[&Need]) -> Result<()> {
             .stdin(std::process::Stdio::null());
         run(&mut command)
     };
-    let packages = packages_of(missing.iter().copied());
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|need| need.packages.iter().copied())
+        .collect();
     let arguments = [
         &["install", "--yes", "--no-install-recommends"],
         packages.as_slice(),
