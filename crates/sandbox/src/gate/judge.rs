@@ -26,6 +26,9 @@ const SMALL: u64 = 64 * 1024;
 /// has copied closes within moments. (The kernel's own answer to this race is ETXTBSY.)
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long an opener may take to come to sleep, where time may be taken and where all others wait.
+const TO_SLEEP: Duration = Duration::from_millis(500);
+const TO_SLEEP_SOON: Duration = Duration::from_millis(5);
 
 /// What is to be done with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,8 +200,21 @@ impl Case<'_> {
             return found;
         }
         // Through a link of that name: the path is the one it leads to.
-        let named = process::executed_path(self.event.thread)?;
+        let named = process::executed_path(self.event.thread, self.to_sleep())?;
         policy.rule_of_path(&named, content)
+    }
+
+    /// How the file is opened. Never left for later: who wrote a file is known by the order of opens.
+    fn access(&self) -> Access {
+        process::access(self.event.thread, self.to_sleep())
+    }
+
+    fn to_sleep(&self) -> Duration {
+        if self.patience {
+            TO_SLEEP
+        } else {
+            TO_SLEEP_SOON
+        }
     }
 
     /// Keeps account of who writes what, where trusted producers are named.
@@ -212,7 +228,7 @@ impl Case<'_> {
         let made = &self.site.environment.made_inside;
         let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
         if producer || made.is_made(&self.key) {
-            let access = process::access(self.event.thread);
+            let access = self.access();
             made.opened(self.key, producer, access, self.about.size);
         }
     }
@@ -357,8 +373,7 @@ impl Case<'_> {
         if self.event.execute {
             return self.by_absence(subject, Why::Written);
         }
-        let access = process::access(self.event.thread);
-        match access {
+        match self.access() {
             // Nothing is executed through this open.
             Access::Empties | Access::Writes => return Answer::Permit,
             Access::Read | Access::Unclear if subject.content == Content::Program => {
@@ -404,8 +419,7 @@ impl Case<'_> {
         let unknown = matches!(why, Why::Unknown | Why::Rule(_));
         if unknown && !self.event.execute && !self.is_root() {
             // What is overwritten is not executed.
-            let access = process::access(self.event.thread);
-            if matches!(access, Access::Empties | Access::Writes) {
+            if matches!(self.access(), Access::Empties | Access::Writes) {
                 return Answer::Permit;
             }
         }

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::events::clean;
 use crate::sys::about::{self, About};
@@ -16,6 +17,8 @@ use crate::sys::other;
 const MAX_DEPTH: usize = 32;
 /// Longest path the kernel takes.
 const MAX_PATH: usize = 4096;
+/// How often a thread is looked at that is about to sleep.
+const PAUSE: Duration = Duration::from_micros(20);
 
 /// The pid namespace of a thread.
 pub(super) fn namespace(thread: i32) -> Option<u64> {
@@ -89,8 +92,19 @@ pub(super) enum Access {
 }
 
 /// The system call a thread is in, with its arguments, which are registers and cannot change.
-pub(super) fn call(thread: i32) -> Option<(i64, [u64; 6])> {
-    let text = fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
+///
+/// Who was seen to open may not have come to sleep yet, and until then the kernel only says that it
+/// is running; that long, but no longer than `patience`, this waits.
+fn call(thread: i32, patience: Duration) -> Option<(i64, [u64; 6])> {
+    let began = Instant::now();
+    let text = loop {
+        let text = fs::read_to_string(format!("/proc/{thread}/syscall")).ok()?;
+        if !text.starts_with("running") || began.elapsed() >= patience {
+            break text;
+        }
+        // On the same processor it comes to nothing while this one works.
+        std::thread::sleep(PAUSE);
+    };
     let mut words = text.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
     let mut arguments = [0; 6];
@@ -101,8 +115,8 @@ pub(super) fn call(thread: i32) -> Option<(i64, [u64; 6])> {
 }
 
 /// How the thread opens the file it waits for.
-pub(super) fn access(thread: i32) -> Access {
-    let Some((number, arguments)) = call(thread) else {
+pub(super) fn access(thread: i32, patience: Duration) -> Access {
+    let Some((number, arguments)) = call(thread, patience) else {
         return Access::Unclear;
     };
     let flags = match number {
@@ -111,6 +125,8 @@ pub(super) fn access(thread: i32) -> Access {
         libc::SYS_open => arguments[1],
         #[cfg(target_arch = "x86_64")]
         libc::SYS_creat => return Access::Empties,
+        // Who executes a file opens it a second time on the way.
+        libc::SYS_execve | libc::SYS_execveat => return Access::Read,
         // The flags of openat2 are in memory, where another thread can change them.
         _ => return Access::Unclear,
     };
@@ -124,8 +140,8 @@ pub(super) fn access(thread: i32) -> Access {
 }
 
 /// The path a thread gave to execve. Another thread may have changed it since the kernel read it.
-pub(super) fn executed_path(thread: i32) -> Option<Vec<u8>> {
-    let (number, arguments) = call(thread)?;
+pub(super) fn executed_path(thread: i32, patience: Duration) -> Option<Vec<u8>> {
+    let (number, arguments) = call(thread, patience)?;
     let at = match number {
         libc::SYS_execve => arguments[0],
         libc::SYS_execveat => arguments[1],
@@ -206,6 +222,32 @@ pub(super) fn path_of(file: &fs::File) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_call_of_a_thread_is_waited_for_until_it_sleeps() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiter = std::thread::spawn(move || {
+            let own = fs::read_link("/proc/thread-self").unwrap();
+            let own = own.file_name().unwrap().to_str().unwrap().parse::<i32>();
+            tell.send(own.unwrap()).unwrap();
+            // On its way for a while, and then asleep.
+            let mut sum = 0_u64;
+            for number in 0..20_000_000_u64 {
+                sum = std::hint::black_box(sum.wrapping_add(number));
+            }
+            std::io::Read::read(&mut &reader, &mut [0]).unwrap()
+        });
+        let thread = told.recv().unwrap();
+        let (number, _) = call(thread, Duration::from_secs(60)).unwrap();
+        assert_eq!(number, libc::SYS_read);
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
+        waiter.join().unwrap();
+        // What never sleeps is not waited for any longer.
+        let own = fs::read_link("/proc/thread-self").unwrap();
+        let own = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        assert_eq!(access(own, Duration::ZERO), Access::Unclear);
+    }
 
     #[test]
     fn a_thread_that_computes_is_seen_to_be_outside_the_kernel() {
