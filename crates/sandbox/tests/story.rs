@@ -1,8 +1,8 @@
 //! The story itself: a real coding agent, driven by a scripted model, tries its forbidden `npx`.
 //!
 //! Needs python3, node with npm, and Claude Code. The agent is looked for in the folder that
-//! `NIGHTCREW_STORY_AGENTS` names, otherwise in cargo's folder for test files, where it is installed
-//! from the npm registry when nothing may be skipped. It is its makers' and is not shipped.
+//! `NIGHTCREW_STORY_AGENTS` names, otherwise in `story-agents` in the build folder, where
+//! `cargo xtask test` installs it from the npm registry. It is its makers' and is not shipped.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -11,7 +11,6 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use common::{Ran, World, run, skip};
@@ -125,25 +124,18 @@ fn program(agents: &Path) -> PathBuf {
     agents.join("node_modules/@anthropic-ai/claude-code/bin/claude.exe")
 }
 
-/// The folder with the agent, installed where that is asked for.
+/// The folder with the agent, if there is one.
 fn agents() -> Option<PathBuf> {
     let named = std::env::var_os("NIGHTCREW_STORY_AGENTS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("agents"));
+    let folder = named.unwrap_or_else(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        target.join("story-agents")
+    });
     if program(&folder).exists() {
         return Some(folder);
     }
-    let arguments = ["install", "--no-audit", "--no-fund", "--prefix"];
-    if std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_some() {
-        let status = Command::new("npm")
-            .args(arguments)
-            .arg(&folder)
-            .arg(AGENT)
-            .status();
-        assert!(status.unwrap().success(), "npm cannot install {AGENT}");
-        return Some(folder);
-    }
     skip(&format!(
-        "{AGENT} is not installed: npm install --prefix {} {AGENT}",
+        "there is no coding agent: npm install --prefix {} {AGENT}",
         folder.display()
     ));
     None
