@@ -143,7 +143,7 @@ pub(crate) fn run_here(tier: Tier, mode: Mode) -> Result<Vec<Row>, String> {
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-const WORKERS: usize = 4;
+const WORKERS: usize = 6;
 
 /// Attacks whose traces are looked for on the whole host.
 fn wants_to_be_alone(name: &str) -> bool {
