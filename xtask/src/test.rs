@@ -3,6 +3,7 @@
 //! Nothing stays behind: tests get a temporary folder that is removed afterwards, and processes
 //! that a test forgot are found (they become children of this one) and ended.
 
+mod agents;
 mod kernel;
 mod leftovers;
 mod needs;
@@ -35,6 +36,7 @@ pub(crate) fn execute(options: &Options) -> Result<bool> {
     announce(options);
     let mut missing = needs::provide()?;
     missing.extend(kernel::provide()?);
+    missing.extend(agents::provide()?);
     let checks = !options.quick && options.names.is_empty();
     let mut totals = Totals::default();
     if checks {

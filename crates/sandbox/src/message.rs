@@ -37,6 +37,8 @@ pub(crate) struct Create {
     pub(crate) limits: Limits,
     /// Whether the gate judges what executes. Not part of the message: the supervisor knows.
     pub(crate) gated: bool,
+    /// How many files of the root that rules refuse are not hidden in it: set by the supervisor.
+    pub(crate) unhidden: usize,
 }
 
 /// A writable tree over others.
@@ -184,6 +186,7 @@ impl Create {
                 disk_inodes: from.optional_number()?,
             },
             gated: false,
+            unhidden: 0,
         })
     }
 }
@@ -479,6 +482,7 @@ pub(crate) mod tests {
                 ..Limits::default()
             },
             gated: false,
+            unhidden: 0,
         }
     }
 

@@ -156,10 +156,10 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// CPU of the whole environment in thousandths of a core; needs a cgroup.
     pub cpu_milli: Option<u64>,
-    /// Bytes that workspace and home may add on disk to what they stand on; hard where the host can,
-    /// else supervised: see [`quota_kind`](crate::storage::quota_kind).
+    /// Bytes that workspace, home and outputs may add on disk to what they stand on; hard where the
+    /// host can (outputs excepted), else supervised: see [`quota_kind`](crate::storage::quota_kind).
     pub disk_bytes: Option<u64>,
-    /// Files and folders that workspace and home may add.
+    /// Files and folders that workspace, home and outputs may add.
     pub disk_inodes: Option<u64>,
 }
 

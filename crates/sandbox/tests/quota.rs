@@ -55,6 +55,21 @@ fn a_step_that_writes_too_much_is_killed_and_told_why_and_the_next_one_may_clean
 }
 
 #[test]
+fn what_a_step_hands_out_counts_too() {
+    let world = World::new();
+    let outputs = world.place.join("outputs");
+    std::fs::create_dir(&outputs).unwrap();
+    sandbox::prepare_base(&outputs).unwrap();
+    let mut spec = world.spec("outputs", None);
+    spec.outputs = Some(outputs);
+    spec.limits.disk_bytes = Some(8 * MIB);
+    let environment = world.supervisor.create(&spec).unwrap();
+    let fill = "i=0; while :; do head -c 1000000 /dev/zero >/nightcrew/out/f$i; i=$((i+1)); sleep 0.01; done";
+    let why = reason(sh(&environment, fill));
+    assert!(why.contains("outputs"), "{why}");
+}
+
+#[test]
 fn a_step_that_makes_too_many_files_is_killed() {
     let world = World::new();
     let environment = limited(&world, None, Some(1000));

@@ -1,8 +1,8 @@
 //! The story itself: a real coding agent, driven by a scripted model, tries its forbidden `npx`.
 //!
 //! Needs python3, node with npm, and Claude Code. The agent is looked for in the folder that
-//! `NIGHTCREW_STORY_AGENTS` names, otherwise in cargo's folder for test files, where it is installed
-//! from the npm registry when nothing may be skipped. It is its makers' and is not shipped.
+//! `NIGHTCREW_STORY_AGENTS` names, otherwise in `story-agents` in the build folder, where
+//! `cargo xtask test` installs it from the npm registry. It is its makers' and is not shipped.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -11,21 +11,27 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use common::{Ran, World, run, skip};
 use sandbox::{
-    Environment, ExecMode, ExecRule, ExecSpec, ExecTarget, ExitStatus, IsolationLevel, RuleVerdict,
+    Environment, ExecEvent, ExecMode, ExecRule, ExecSpec, ExecTarget, ExitStatus, FolderMount,
+    IsolationLevel, RuleVerdict,
 };
 use serde_json::Value;
 
 /// The version that was tried; another is as good if it speaks the same protocol.
 const AGENT: &str = "@anthropic-ai/claude-code@2.1.197";
 
+/// Where environments show the agent.
+const AGENTS: &str = "/opt/agents";
+
 #[test]
 fn without_exec_control_the_agent_reaches_npx_by_every_trick() {
-    let Some(rows) = tell(&Mode::Off) else { return };
+    let Some((rows, events)) = tell(&Mode::Off) else {
+        return;
+    };
+    assert!(events.is_empty(), "{events:#?}");
     let denied: Vec<&str> = rows
         .iter()
         .filter(|row| row["ran"] != true)
@@ -36,7 +42,7 @@ fn without_exec_control_the_agent_reaches_npx_by_every_trick() {
 
 #[test]
 fn in_deny_list_mode_the_agent_is_denied_npx_by_every_trick() {
-    let Some(rows) = tell(&Mode::DenyNpx) else {
+    let Some((rows, events)) = tell(&Mode::DenyNpx) else {
         return;
     };
     let reached: Vec<&Value> = rows
@@ -47,6 +53,17 @@ fn in_deny_list_mode_the_agent_is_denied_npx_by_every_trick() {
     // What denies everything proves nothing either.
     let other = rows.iter().find(|row| row["name"] == "other-program");
     assert_eq!(other.unwrap()["ran"], true, "{rows:#?}");
+    // The host hears of each. (The agent's commands write into a file, where the gate says nothing.)
+    let denied: Vec<&ExecEvent> = events.iter().filter(|event| event.denied).collect();
+    assert!(
+        denied
+            .iter()
+            .all(|event| event.rule.starts_with("name npx") && event.digest.is_some()),
+        "{denied:#?}"
+    );
+    let tricks = rows.iter().filter(|row| row["promised"] == true).count();
+    let count: u64 = denied.iter().map(|event| event.count).sum();
+    assert!(count >= tricks as u64, "{count} for {tricks}: {denied:#?}");
 }
 
 /// What the environment denies.
@@ -56,7 +73,7 @@ enum Mode {
     DenyNpx,
 }
 
-/// An environment of this mode: the story in its workspace, the agent among its inputs. The only
+/// An environment of this mode: the story in its workspace, the agent beside it. The only
 /// function that knows how.
 fn make_environment(world: &World, mode: &Mode, agents: PathBuf) -> Option<Environment> {
     let base = world.base(&[
@@ -64,7 +81,13 @@ fn make_environment(world: &World, mode: &Mode, agents: PathBuf) -> Option<Envir
         ("scenario.json", include_str!("story/scenario.json")),
     ]);
     let mut spec = world.spec("story", Some(&base));
-    spec.inputs = Some(agents);
+    // Not among the inputs, of which nothing executes.
+    spec.mounts = vec![FolderMount {
+        source: agents,
+        target: AGENTS.into(),
+        writable: false,
+        upper: None,
+    }];
     spec.limits.wall = Duration::from_mins(15);
     if let Mode::DenyNpx = mode {
         spec.exec.mode = ExecMode::DenyList;
@@ -82,8 +105,8 @@ fn make_environment(world: &World, mode: &Mode, agents: PathBuf) -> Option<Envir
     Some(environment)
 }
 
-/// Every attempt with its result; or none, and the reason was told.
-fn tell(mode: &Mode) -> Option<Vec<Value>> {
+/// Every attempt with its result, and what the host heard; or none, and the reason was told.
+fn tell(mode: &Mode) -> Option<(Vec<Value>, Vec<ExecEvent>)> {
     for program in ["/usr/bin/python3", "/usr/bin/node", "/usr/bin/npx"] {
         if !Path::new(program).exists() {
             skip(&format!("{program} is not installed"));
@@ -94,18 +117,26 @@ fn tell(mode: &Mode) -> Option<Vec<Value>> {
     let world = World::new();
     let environment = make_environment(&world, mode, agents)?;
     let ran = perform(&environment);
+    let mut events = Vec::new();
+    loop {
+        let more = environment.exec_events(Duration::from_secs(1));
+        if more.is_empty() {
+            break;
+        }
+        events.extend(more);
+    }
     assert_eq!(ran.status, ExitStatus::Code(0), "{ran:#?}");
     let (_, json) = ran.out.split_once("RESULTS\n").expect("results");
     let value: Value = serde_json::from_str(json).unwrap();
     let rows = value["attempts"].as_array().unwrap().clone();
     assert!(rows.len() >= 20);
-    Some(rows)
+    Some((rows, events))
 }
 
 fn perform(environment: &Environment) -> Ran {
     let script = "/usr/bin/python3 story.py claude \"$AGENT\" --timeout 300 --results /tmp/results.json \
                   && echo RESULTS && cat /tmp/results.json";
-    let agent = program(Path::new("/nightcrew/in"));
+    let agent = program(Path::new(AGENTS));
     run(
         environment,
         ExecSpec {
@@ -125,25 +156,18 @@ fn program(agents: &Path) -> PathBuf {
     agents.join("node_modules/@anthropic-ai/claude-code/bin/claude.exe")
 }
 
-/// The folder with the agent, installed where that is asked for.
+/// The folder with the agent, if there is one.
 fn agents() -> Option<PathBuf> {
     let named = std::env::var_os("NIGHTCREW_STORY_AGENTS").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("agents"));
+    let folder = named.unwrap_or_else(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        target.join("story-agents")
+    });
     if program(&folder).exists() {
         return Some(folder);
     }
-    let arguments = ["install", "--no-audit", "--no-fund", "--prefix"];
-    if std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_some() {
-        let status = Command::new("npm")
-            .args(arguments)
-            .arg(&folder)
-            .arg(AGENT)
-            .status();
-        assert!(status.unwrap().success(), "npm cannot install {AGENT}");
-        return Some(folder);
-    }
     skip(&format!(
-        "{AGENT} is not installed: npm install --prefix {} {AGENT}",
+        "there is no coding agent: npm install --prefix {} {AGENT}",
         folder.display()
     ));
     None

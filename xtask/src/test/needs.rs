@@ -65,6 +65,16 @@ const NEEDS: &[Need] = &[
         packages: &["xfsprogs"],
         why: "snapshots are tested on xfs",
     },
+    Need {
+        there: has_node,
+        packages: &["nodejs", "npm"],
+        why: "attacks by node's interpreter, and the coding agent that tries its forbidden npx",
+    },
+    Need {
+        there: || Path::new("/usr/bin/python3").is_file(),
+        packages: &["python3"],
+        why: "attacks by python's interpreter, and the scripted model of the coding agent",
+    },
 ];
 
 /// Installs what is missing when this is root on a Debian-like system; lines about what stays missing.
@@ -104,6 +114,13 @@ fn has_machines() -> bool {
     ["/usr/bin", "/usr/local/bin"]
         .iter()
         .any(|folder| Path::new(folder).join("qemu-system-x86_64").is_file())
+}
+
+/// Where environments show it: a node of somebody's home is not seen inside.
+fn has_node() -> bool {
+    ["node", "npm", "npx"]
+        .iter()
+        .all(|program| Path::new("/usr/bin").join(program).exists())
 }
 
 fn has_virtiofsd() -> bool {

@@ -74,6 +74,7 @@ pub(super) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
         hidden,
         limits: spec.limits.clone(),
         gated: false,
+        unhidden: 0,
     }
 }
 

@@ -71,7 +71,8 @@ impl Watch {
             return;
         }
         let trees = [&spec.workspace].into_iter().chain(&spec.home);
-        let trees: Vec<PathBuf> = trees.map(|tree| tree.layer.join(UPPER)).collect();
+        let trees = trees.map(|tree| tree.layer.join(UPPER));
+        let trees: Vec<PathBuf> = trees.chain(spec.outputs.clone()).collect();
         let forked = spec.workspace.layer.as_path();
         let before = if btrfs::is_subvolume(forked) {
             measure(&trees, &|_| false).unwrap_or_default()
@@ -201,7 +202,7 @@ impl Watched {
         let over = |what, used: u64, quota: Option<u64>| {
             let quota = quota.filter(|quota| used > *quota)?;
             Some(format!(
-                "{used} {what} of workspace and home are more than the quota of {quota}"
+                "{used} {what} of workspace, home and outputs are more than the quota of {quota}"
             ))
         };
         let bytes = over("bytes", used.bytes, self.bytes);

@@ -63,6 +63,16 @@ pub(super) fn confine(workshop: &Workshop, request: &Create) -> Result<Confined,
 /// /proc is written.
 fn files(request: &Create, confined: &mut Confined) -> Result<(), Failure> {
     let version = landlock::version();
+    let strict = request.exec.mode == ExecMode::Strict;
+    if strict && request.root.writable.is_some() {
+        let weaker = "the root is written to and executes: what strict says of writable folders does not hold for it";
+        confined.weaker.push(weaker.to_owned());
+    }
+    if strict && (version == 0 || request.root.writable.is_some()) {
+        let weaker =
+            "a process can write its own code through /proc/self/mem, which only Landlock refuses";
+        confined.weaker.push(weaker.to_owned());
+    }
     if version == 0 {
         let weaker = "Landlock is absent: files are kept apart by mounts alone";
         confined.weaker.push(weaker.to_owned());

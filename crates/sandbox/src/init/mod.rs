@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cgroup::Joined;
-use crate::exec_policy::ExecMode;
+use crate::exec_policy::{ExecMode, ExecRule, ExecTarget, RuleVerdict};
 use crate::gate::door;
 use crate::message::{Create, Failure, Reply, Stage};
 use crate::supervisor::Workshop;
@@ -143,7 +143,26 @@ fn without_gate(workshop: &Workshop, request: &Create) -> Vec<String> {
         }
     };
     let why = workshop.guard.refusal().unwrap_or("not started");
-    vec![format!("no exec control by content ({why}): {rest}")]
+    let mut weaker = vec![format!("no exec control by content ({why}): {rest}")];
+    let denied = |rule: &&ExecRule| rule.verdict == RuleVerdict::Deny;
+    let by_digest = request.exec.rules.iter().filter(denied);
+    let by_digest = by_digest.filter(|rule| matches!(rule.target, ExecTarget::Digest(_)));
+    if request.exec.mode >= ExecMode::DenyList {
+        // What is hidden is found by name; nothing here reads the whole root for its digests.
+        match by_digest.count() {
+            0 => {}
+            rules => weaker.push(format!(
+                "{rules} denials by digest hold for nothing: without a gate, denials by name, path or package do"
+            )),
+        }
+        match request.unhidden {
+            0 => {}
+            files => weaker.push(format!(
+                "{files} files of the root that rules refuse are not hidden: there are too many"
+            )),
+        }
+    }
+    weaker
 }
 
 fn close_all_but<const N: usize>(mut kept: [i32; N]) -> Result<(), Failure> {

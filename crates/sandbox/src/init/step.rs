@@ -17,6 +17,10 @@ const NOT_SET_UP: i32 = 125;
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
+/// Queued signals and timers of an environment's user: each is memory of the kernel's that no other
+/// limit counts. Event loops use a handful; a language's run-time at most one per thread.
+const PENDING_SIGNALS: u64 = 8192;
+
 /// Bytes of stack for the few calls between clone and exec.
 const STACK: usize = 64 * 1024;
 
@@ -126,6 +130,7 @@ fn set_limits(limits: &Limits) -> io::Result<()> {
     process::limit(libc::RLIMIT_NOFILE, limits.open_files)?;
     process::limit(libc::RLIMIT_NPROC, limits.processes)?;
     process::limit(libc::RLIMIT_FSIZE, limits.file_size)?;
+    process::limit(libc::RLIMIT_SIGPENDING, PENDING_SIGNALS)?;
     if let Some(bytes) = limits.address_space {
         process::limit(libc::RLIMIT_AS, bytes)?;
     }

@@ -28,6 +28,7 @@ fn make(workshop: &mut Workshop, message: &[u8], link: &OwnedFd) -> Result<(), F
     })?;
     request.gated = request.exec.mode != ExecMode::Off && workshop.guard.ready();
     let template = workshop.template(&request)?;
+    request.unhidden = template.unhidden;
     let result = in_groups(workshop, &request, &template, link);
     workshop.assign(template, &request, result.as_ref().ok().copied());
     result.map(drop)

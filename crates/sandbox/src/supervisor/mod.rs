@@ -259,9 +259,9 @@ impl Workshop {
             return Ok(ready.clone());
         }
         self.assembled += 1;
-        let template = template::build(self.assembled, &wanted)?;
+        let mut template = template::build(self.assembled, &wanted)?;
         // Without a gate the masks are what a denial is.
-        masks::hide(place(&template), self.assembled, request)?;
+        template.unhidden = masks::hide(place(&template), self.assembled, request)?;
         if !wanted.is_for_one() {
             self.templates.insert(wanted, template.clone());
         }

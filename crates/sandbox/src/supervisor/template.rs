@@ -101,6 +101,8 @@ pub(crate) struct Template {
         reason = "the gate sees what is mounted in each environment by itself"
     )]
     pub(crate) watched: Vec<CString>,
+    /// How many files that rules refuse are not hidden: more than there can be masks.
+    pub(crate) unhidden: usize,
 }
 
 /// Prepares the place for templates.
@@ -173,6 +175,7 @@ pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure>
     mount::set_attributes(&target, READ_ONLY, true).stage("make the root read-only")?;
     mount::set_propagation(&target, libc::MS_PRIVATE).stage("make the root private")?;
     Ok(Template {
+        unhidden: 0,
         path: target,
         watched,
     })

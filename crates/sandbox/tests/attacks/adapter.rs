@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sandbox::{
     Environment, EnvironmentSpec, ExecMode, ExecPolicy, ExecRule, ExecTarget, IsolationLevel,
-    Limits, RuleVerdict, Supervisor, Workspace,
+    IsolationReport, Limits, RuleVerdict, Supervisor, Workspace,
 };
 
 use crate::scene::Scene;
@@ -18,7 +18,8 @@ use crate::scene::Scene;
 pub(crate) enum Tier {
     /// Root, with fanotify.
     L1,
-    /// Root, without fanotify: what [`Tier::L0`] is, made by root.
+    /// Root, with nothing to judge: [`Mode::Off`] alone. Where root runs it there is always a gate
+    /// as soon as a mode asks for one, and none of the supervisor's settings does without.
     L0Root,
     /// An ordinary user.
     L0,
@@ -73,8 +74,10 @@ pub(crate) const WORK_BYTES: u64 = 128 << 20;
 /// See [`WORK_BYTES`].
 pub(crate) const WORK_INODES: u64 = 12_000;
 
-/// Tells in the report that programs are judged, also where fanotify is absent.
-const EXEC_LAYER: &str = "exec-control";
+/// The layer that judges by content.
+const GATE: &str = "exec-gate";
+/// How the report begins to say what is left of a mode where nothing judges by content.
+const WITHOUT_GATE: &str = "no exec control by content";
 
 /// Makes an environment, or says why this tier and mode cannot be made here.
 pub(crate) fn make_environment(
@@ -105,39 +108,77 @@ pub(crate) fn make_environment(
         disk_inodes: Some(WORK_INODES),
         ..Limits::default()
     };
-    spec.exec = policy(scene, mode);
+    spec.exec = policy(scene, tier, mode);
     if tier == Tier::L1 {
         spec.required.level = Some(IsolationLevel::L1);
     }
     let environment = supervisor
         .create(&spec)
         .map_err(|error| error.to_string())?;
-    let report = environment.report();
-    if tier == Tier::L1 && report.level < IsolationLevel::L1 {
-        return Err(format!("only {:?} is reached", report.level));
-    }
-    let judged =
-        report.level >= IsolationLevel::L1 || report.layers.iter().any(|layer| layer == EXEC_LAYER);
-    if mode != Mode::Off && !judged {
-        return Err(format!("no layer `{EXEC_LAYER}` is in force"));
-    }
+    in_force(environment.report(), tier, mode)?;
     Ok(environment)
 }
 
-/// The four denied files by digest, in every mode; allowed beside the root, by digest too, what
-/// attacks need to be tried at all.
-fn policy(scene: &Scene, mode: Mode) -> ExecPolicy {
-    let rule = |verdict: RuleVerdict| {
-        move |path: &PathBuf| ExecRule {
-            verdict,
-            target: ExecTarget::Digest(digest(path)),
-            reason: "the attack tests say so".into(),
+/// Whether the report says what this tier and mode are: neither less nor, unnoticed, more.
+fn in_force(report: &IsolationReport, tier: Tier, mode: Mode) -> Result<(), String> {
+    let has = |name: &str| report.layers.iter().any(|layer| layer == name);
+    let without = report
+        .weaker
+        .iter()
+        .any(|line| line.starts_with(WITHOUT_GATE));
+    let judged = tier == Tier::L1 && mode != Mode::Off;
+    // What the level and mode stand on: the gate, folders that do not execute, memory that does not.
+    let noexec = mode == Mode::Strict || (mode == Mode::AllowList && !judged);
+    for (layer, wanted) in [
+        (GATE, judged),
+        ("noexec", noexec),
+        ("wx", mode == Mode::Strict),
+    ] {
+        if has(layer) != wanted {
+            return Err(format!(
+                "layer `{layer}`: {}, expected {wanted}: {report:?}",
+                has(layer)
+            ));
         }
+    }
+    let by_digest = report
+        .weaker
+        .iter()
+        .any(|line| line.starts_with("4 denials by digest hold for nothing"));
+    if by_digest != without {
+        return Err(format!(
+            "the report does not say which rules hold for nothing: {report:?}"
+        ));
+    }
+    if without != (mode != Mode::Off && !judged) {
+        return Err(format!(
+            "the report does not say what is missing: {report:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// The four denied files, in every mode: by digest, and without a gate by path, as nothing looks for
+/// digests there. Allowed beside the root, by digest too, what attacks need to be tried at all.
+fn policy(scene: &Scene, tier: Tier, mode: Mode) -> ExecPolicy {
+    let rule = |verdict: RuleVerdict, target: ExecTarget| ExecRule {
+        verdict,
+        target,
+        reason: "the attack tests say so".into(),
     };
+    let by_digest = |path: &PathBuf| ExecTarget::Digest(digest(path));
     let mut rules: Vec<ExecRule> = Vec::new();
     if mode != Mode::Off {
-        rules.extend(scene.denied().iter().map(rule(RuleVerdict::Deny)));
-        rules.extend(scene.allowed().iter().map(rule(RuleVerdict::Allow)));
+        for path in &scene.denied() {
+            rules.push(rule(RuleVerdict::Deny, by_digest(path)));
+            if tier != Tier::L1 {
+                let path = ExecTarget::Path(path.display().to_string());
+                rules.push(rule(RuleVerdict::Deny, path));
+            }
+        }
+        for path in &scene.allowed() {
+            rules.push(rule(RuleVerdict::Allow, by_digest(path)));
+        }
     }
     ExecPolicy {
         mode: match mode {

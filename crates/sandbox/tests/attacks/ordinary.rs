@@ -1,7 +1,7 @@
 //! The part of the matrix that needs an ordinary user, when the tests are run by root.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::adapter::{Mode, Tier};
 use crate::common::copy_program;
@@ -33,6 +33,8 @@ pub(crate) fn run(mode: Mode) -> Result<Vec<Row>, String> {
         .env(ANSWER, &answer)
         .env("TMPDIR", place.path())
         .current_dir("/")
+        // Its progress is this test's.
+        .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("setpriv cannot be run: {error}"))?;
     let Ok(text) = std::fs::read_to_string(&answer) else {

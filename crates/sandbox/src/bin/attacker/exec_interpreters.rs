@@ -23,7 +23,7 @@ const STARTERS: &[Attack] = starters! {
     "exec-by-python" "python starts it" ["python3", "-c", "import os; os.execv(os.environ['TARGET'],['x'])"];
     "exec-by-python-subprocess" "python starts it as a child" ["python3", "-c", "import os,subprocess; subprocess.run([os.environ['TARGET']],check=True)"];
     "exec-by-perl" "perl starts it" ["perl", "-e", "exec $ENV{TARGET} or die $!"];
-    "exec-by-node" "node starts it" ["node", "-e", "process.stdout.write(require('child_process').execFileSync(process.env.TARGET))"];
+    "exec-by-node" "node starts it" ["node", "--jitless", "-e", "process.stdout.write(require('child_process').execFileSync(process.env.TARGET))"];
     "exec-by-awk" "awk starts it with system()" ["awk", "BEGIN { system(ENVIRON[\"TARGET\"]) }"];
     "exec-by-sed" "sed starts it with its e command" ["sh", "-c", "echo | sed \"s|.*|$TARGET|e\""];
     "exec-by-find" "find starts it with -exec" ["sh", "-c", "find / -maxdepth 0 -exec $TARGET ';'"];

@@ -123,7 +123,7 @@ impl Said {
 
     /// Whether its words, or its end, are those of a refusal.
     fn refused(&self) -> bool {
-        const WORDS: [&str; 9] = [
+        const WORDS: [&str; 12] = [
             "Operation not permitted",
             "Permission denied",
             "PermissionError",
@@ -133,8 +133,16 @@ impl Said {
             "Read-only file system",
             "failed to map segment",
             "No such file or directory",
+            // The dynamic loader's words for whatever stopped it, and the gate's own.
+            "cannot open shared object file",
+            "nightcrew: refused to ",
+            // Git's, where the folder holds nothing executable.
+            "because it's not set as executable",
         ];
-        WORDS.iter().any(|word| self.err.contains(word))
+        // Some programs put their children's words into their own output, and terminals have but one.
+        WORDS
+            .iter()
+            .any(|word| self.err.contains(word) || self.out.contains(word))
             || self.err.contains("not found")
             || matches!(self.status.signal(), Some(libc::SIGKILL | libc::SIGSYS))
     }

@@ -75,6 +75,7 @@ pub(super) fn build(number: usize, wanted: &Wanted, tree: &Path) -> Result<Templ
     }
     mount::set_propagation(&target, libc::MS_PRIVATE).stage("make the root private")?;
     Ok(Template {
+        unhidden: 0,
         path: target,
         watched,
     })

@@ -147,6 +147,9 @@ pub(super) fn rules() -> Vec<(u32, Rule)> {
         )
         .chain([
             (libc::SYS_clone, Rule::NoBits(0, NAMESPACES)),
+            // Memory that is attached twice, writable and executable, is a program that no file holds,
+            // and neither the gate nor the protection of memory (W^X) sees it.
+            (libc::SYS_shmat, Rule::NoBits(2, libc::SHM_EXEC as u32)),
             (libc::SYS_ioctl, Rule::NoneOf(1, &TERMINAL)),
             (libc::SYS_prctl, Rule::NoneOf(0, &PROCESS_CONTROLS)),
             (libc::SYS_personality, Rule::OneOf(0, &PERSONALITIES)),

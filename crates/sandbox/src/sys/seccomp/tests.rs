@@ -211,6 +211,19 @@ fn personality_changes_nothing_that_protects() {
 }
 
 #[test]
+fn shared_memory_is_never_attached_to_be_executed() {
+    let read_only = u64::from(libc::SHM_RDONLY.unsigned_abs());
+    let execute = u64::from(libc::SHM_EXEC.unsigned_abs());
+    assert_eq!(verdict(libc::SYS_shmat, &[1, 0, read_only]), ALLOW);
+    for flags in [execute, execute | read_only, execute | 1 << 40] {
+        assert_eq!(
+            verdict(libc::SYS_shmat, &[1, 0, flags]),
+            refused(libc::EPERM)
+        );
+    }
+}
+
+#[test]
 fn the_core_limit_stays_while_others_can_be_set() {
     let pointers = [0x1000_u64, 1 << 32, u64::MAX];
     for pointer in pointers {
