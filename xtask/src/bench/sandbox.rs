@@ -51,7 +51,7 @@ const PROMISES: &[Promise] = &[
         most: 1.5,
     },
     Promise {
-        words: &["left"],
+        words: &["files left"],
         most: 0.0,
     },
     Promise {
@@ -214,7 +214,6 @@ fn compare(page: &mut Page, figures: &[Figure]) {
     }
     for (what, most) in [
         ("first open of a file of the workspace's base", 25.0),
-        ("repeated open of a file of the workspace's base", 1.0),
         ("repeated open of a file of the system", 1.0),
     ] {
         let own = find(&format!("{what}: deny-list"));

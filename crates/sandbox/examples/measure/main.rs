@@ -15,6 +15,7 @@
 mod alive;
 mod builds;
 mod churn;
+mod forks;
 mod inside;
 mod opens;
 mod peers;
@@ -32,11 +33,12 @@ fn main() {
     match part.as_str() {
         "start" => start::measure(rounds.unwrap_or(100)),
         "alive" => alive::measure(rounds.unwrap_or(300)),
+        "forks" => forks::measure(rounds.unwrap_or(20)),
         "opens" => opens::measure(rounds.unwrap_or(5)),
         "builds" => builds::measure(rounds.unwrap_or(10)),
         "churn" => churn::measure(rounds.unwrap_or(50_000)),
         _ => {
-            println!("usage: measure start|alive|opens|builds|churn [ROUNDS]");
+            println!("usage: measure start|alive|forks|opens|builds|churn [ROUNDS]");
             std::process::exit(2);
         }
     }
