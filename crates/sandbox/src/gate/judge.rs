@@ -401,7 +401,13 @@ impl Case<'_> {
 
     fn act(&self, verdict: Verdict, digest: Option<Digest>) -> Answer {
         match verdict {
-            Verdict::Permit if matches!(self.site.shows, Shows::Root) => Answer::PermitForGood,
+            // A rule that speaks of the content wants to hear of its later execution too.
+            Verdict::Permit
+                if matches!(self.site.shows, Shows::Root)
+                    && !digest.is_some_and(|digest| self.rules.policy.speaks_of(&digest)) =>
+            {
+                Answer::PermitForGood
+            }
             Verdict::Permit => Answer::Permit,
             Verdict::Refuse(Why::Canary) => Answer::Refuse,
             Verdict::Report(why) => {

@@ -253,6 +253,11 @@ impl Policy {
             && (subject.execute || (self.mode >= ExecMode::AllowList && subject.executable()))
     }
 
+    /// Whether a rule refuses or reports this content.
+    pub(super) fn speaks_of(&self, digest: &Digest) -> bool {
+        self.reported.contains_key(digest) || self.denied.contains_key(digest)
+    }
+
     /// The verdict on content. `joined` is the rule that the content fell under because of a path
     /// where it appeared; `known` whether the content is the root's, or a trusted producer's.
     pub(crate) fn decide(
