@@ -255,6 +255,9 @@ fn wait_for_map(mapped: &OwnedFd) -> Result<(), Failure> {
         .map(drop)
 }
 
+/// How long QEMU may take to be dead when something that serves it is.
+const QEMU_ENDS: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Until the client hangs up or one of the programs ends.
 fn watch(
     client: &OwnedFd,
@@ -270,12 +273,17 @@ fn watch(
         if !ended {
             continue;
         }
+        drain(signals)?;
+        // QEMU's end explains that of virtiofsd, so it is asked first. When it is killed, its
+        // connections close a moment before it can be waited for.
+        let began = std::time::Instant::now();
+        while let Some((_, qemu)) = children.last_mut()
+            && matches!(qemu.try_wait(), Ok(None))
+            && let Some(left) = QEMU_ENDS.checked_sub(began.elapsed())
         {
-            use std::io::Read;
-            let signals = signals.try_clone().stage("watch the machine")?;
-            let _ = std::fs::File::from(signals).read(&mut [0; 128]);
+            process::poll([signals.as_fd()], Some(left)).stage("watch the machine")?;
+            drain(signals)?;
         }
-        // QEMU's end explains that of virtiofsd, so it is asked first.
         for (name, child) in children.iter_mut().rev() {
             if let Ok(Some(status)) = child.try_wait() {
                 let mut to = Writer::default();
@@ -287,6 +295,14 @@ fn watch(
             }
         }
     }
+}
+
+fn drain(signals: &OwnedFd) -> Result<(), Failure> {
+    use std::io::Read;
+    let signals = signals.try_clone().stage("watch the machine")?;
+    // The content is of no interest: one signal may stand for many children.
+    let _ = std::fs::File::from(signals).read(&mut [0; 128]);
+    Ok(())
 }
 
 fn by_number(fd: &OwnedFd) -> CString {
