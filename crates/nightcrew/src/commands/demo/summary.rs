@@ -146,7 +146,6 @@ pub(super) async fn object(
     repositories: usize,
     seconds: f64,
 ) -> Result<Value, Failure> {
-    let status: Value = client.get("/status").await?;
     let answer: Value = client.get(&format!("/campaigns/{}", escape(id))).await?;
     let rows: Value = client
         .get(&format!(
@@ -155,11 +154,21 @@ pub(super) async fn object(
         ))
         .await?;
     let mut changes = Vec::new();
+    // What the environments of the changes had, the weakest of them, not what the host could give.
+    let mut reached: Option<String> = None;
     for row in items(&rows)
         .iter()
         .filter(|row| row.get("change").is_some_and(Value::is_u64))
     {
         let task: Value = client.get(&format!("/tasks/{}", text(row, "id"))).await?;
+        let evidence: Value = client
+            .get(&format!("/tasks/{}/evidence", text(row, "id")))
+            .await?;
+        if let Some(level) = evidence.pointer("/isolation/level").and_then(Value::as_str)
+            && reached.as_deref().is_none_or(|least| level < least)
+        {
+            reached = Some(level.to_owned());
+        }
         changes.push(json!({
             "repository": task.pointer("/task/target/repository"),
             "branch": task.pointer("/task/change/branch"),
@@ -169,7 +178,7 @@ pub(super) async fn object(
     }
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "isolation": status.pointer("/isolation/level"),
+        "isolation": reached,
         "model": "none",
         "repositories": repositories,
         "tasks": answer.get("counts"),
