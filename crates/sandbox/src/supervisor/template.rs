@@ -93,14 +93,6 @@ impl Wanted {
 pub(crate) struct Template {
     /// Where it is, in the supervisor's mount namespace.
     pub(crate) path: CString,
-    /// Mounts of it that hold executable content, each on a superblock that only environments of
-    /// this template see: exec control marks these, so it watches environments and never the host.
-    /// Empty unless the template was built to be watched.
-    #[expect(
-        dead_code,
-        reason = "the gate sees what is mounted in each environment by itself"
-    )]
-    pub(crate) watched: Vec<CString>,
     /// How many files that rules refuse are not hidden: more than there can be masks.
     pub(crate) unhidden: usize,
 }
@@ -158,11 +150,10 @@ pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure>
         let inside = root.join(target.strip_prefix("/").unwrap_or(target));
         fs::create_dir_all(inside).stage("make a folder to mount on")?;
     }
-    let mut show = Show {
+    let show = Show {
         root: &root,
         watch: wanted.watch(),
         over_tree: false,
-        watched: Vec::new(),
     };
     show.folder(Path::new("/usr"))?;
     for name in LINKED {
@@ -171,13 +162,11 @@ pub(super) fn build(number: usize, wanted: &Wanted) -> Result<Template, Failure>
     for folder in &wanted.root.extra {
         show.folder(folder)?;
     }
-    let watched = show.watched;
     mount::set_attributes(&target, READ_ONLY, true).stage("make the root read-only")?;
     mount::set_propagation(&target, libc::MS_PRIVATE).stage("make the root private")?;
     Ok(Template {
         unhidden: 0,
         path: target,
-        watched,
     })
 }
 
@@ -192,11 +181,10 @@ pub(crate) fn furnish(root: &Path, extra: &[PathBuf]) -> Result<(), Failure> {
     let etc = root.join("etc");
     fs::create_dir_all(&etc).stage("make /etc")?;
     etc::fill(&etc).stage("fill /etc")?;
-    let mut show = Show {
+    let show = Show {
         root,
         watch: false,
         over_tree: false,
-        watched: Vec::new(),
     };
     show.folder(Path::new("/usr"))?;
     for name in LINKED {
@@ -241,15 +229,16 @@ fn device_links(folder: &Path) -> std::io::Result<()> {
 /// Shows folders of the host in a root under assembly.
 struct Show<'a> {
     root: &'a Path,
+    /// Behind overlays, whose superblocks only environments of this root see: exec control marks what is
+    /// mounted in an environment, so it watches environments and never the host.
     watch: bool,
     /// Over a tree of its own, which is complete: nothing of the host is in it yet.
     over_tree: bool,
-    watched: Vec<CString>,
 }
 
 impl Show<'_> {
     /// Reproduces a link of the host's root, or shows the folder where it is one.
-    fn link_or_folder(&mut self, name: &str) -> Result<(), Failure> {
+    fn link_or_folder(&self, name: &str) -> Result<(), Failure> {
         let outside = Path::new("/").join(name);
         if let Ok(target) = fs::read_link(&outside) {
             return symlink(target, self.root.join(name)).stage("link in the root");
@@ -261,7 +250,7 @@ impl Show<'_> {
     }
 
     /// Shows a folder of the host under its own path.
-    fn folder(&mut self, outside: &Path) -> Result<(), Failure> {
+    fn folder(&self, outside: &Path) -> Result<(), Failure> {
         let stage = format!("show {}", outside.display());
         let relative = outside.strip_prefix("/").unwrap_or(outside);
         let inside = self.root.join(relative);
@@ -284,7 +273,6 @@ impl Show<'_> {
             let options = CString::new(options).unwrap_or_default();
             mount::mount(c"root", &to, Some(c"overlay"), mount::PLAIN, Some(&options))
                 .stage(&stage)?;
-            self.watched.push(to.clone());
         } else {
             // With all mounted below it.
             mount::bind(&from, &to, true).stage(&stage)?;

@@ -57,18 +57,13 @@ pub(super) fn build(number: usize, wanted: &Wanted, tree: &Path) -> Result<Templ
     let target = c_path(&root).stage("name the root folder")?;
     contents.mount(&ours, &target)?;
     super::devices(&root)?;
-    let mut show = Show {
+    let show = Show {
         root: &root,
         watch: wanted.watch(),
         over_tree: true,
-        watched: Vec::new(),
     };
     for folder in &recipe.extra {
         show.folder(folder)?;
-    }
-    let mut watched = show.watched;
-    if wanted.watch() {
-        watched.push(target.clone());
     }
     if recipe.writable.is_none() {
         mount::set_attributes(&target, super::READ_ONLY, true).stage("make the root read-only")?;
@@ -77,7 +72,6 @@ pub(super) fn build(number: usize, wanted: &Wanted, tree: &Path) -> Result<Templ
     Ok(Template {
         unhidden: 0,
         path: target,
-        watched,
     })
 }
 
