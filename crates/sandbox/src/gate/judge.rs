@@ -160,7 +160,7 @@ impl Case<'_> {
         match self.known() {
             Known::Later => self.later(),
             Known::Digest(digest) => self.by_digest(&subject, digest, of_path),
-            Known::Unreadable => self.by_absence(&subject, Why::Unreadable),
+            Known::Unreadable => self.by_absence(Why::Unreadable),
             Known::Written => self.written(&subject, of_path),
         }
     }
@@ -371,31 +371,30 @@ impl Case<'_> {
     /// Content that somebody has open for writing, or mapped so.
     fn written(&self, subject: &Subject, of_path: Option<usize>) -> Answer {
         if self.event.execute {
-            return self.by_absence(subject, Why::Written);
+            return self.by_absence(Why::Written);
         }
         match self.access() {
             // Nothing is executed through this open.
             Access::Empties | Access::Writes => return Answer::Permit,
             Access::Read | Access::Unclear if subject.content == Content::Program => {
-                return self.by_absence(subject, Why::Written);
+                return self.by_absence(Why::Written);
             }
             _ => {}
         }
         // Data, or the writer itself: as it is now.
         match digest::of_file(&*self.event.file) {
             Ok((digest, _)) => self.by_digest(subject, digest, of_path),
-            Err(_) => self.by_absence(subject, Why::Unreadable),
+            Err(_) => self.by_absence(Why::Unreadable),
         }
     }
 
     /// Without a digest: refused, except where nothing is.
-    fn by_absence(&self, subject: &Subject, why: Why) -> Answer {
+    fn by_absence(&self, why: Why) -> Answer {
         let verdict = if self.rules.policy.mode <= ExecMode::Observe {
             Verdict::Report(why)
         } else {
             Verdict::Refuse(why)
         };
-        let _ = subject;
         self.act(verdict, None)
     }
 
