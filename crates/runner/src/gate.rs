@@ -252,7 +252,6 @@ fn explanation(kind: &Kind) -> String {
     if let Some(digest) = kind.digest {
         let _ = write!(text, " [sha256:{}]", hex::encode(digest));
     }
-    text.push_str(". Another path, name or copy of it is refused as well");
     text
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::beat::Beat;
 use super::judge::{self, Answer};
-use super::{Gate, keeper, process, register};
+use super::{Gate, keeper, process, register, teller};
 use crate::sys::fanotify::{self, Batch, Event};
 use crate::sys::{file, lease, other};
 
@@ -33,6 +33,7 @@ pub(super) fn run(inheritance: &Inheritance<'_>) -> io::Result<()> {
     // Before any thread: they inherit that the signals are blocked.
     let notices = lease::notices()?;
     let (bell, ring) = file::pipe()?;
+    let (teller, to_tell) = teller::Teller::new();
     let gate = Arc::new(Gate {
         group: inheritance.group.try_clone()?,
         namespace: process::namespace(crate::sys::creds::process_id()).unwrap_or(0),
@@ -48,6 +49,7 @@ pub(super) fn run(inheritance: &Inheritance<'_>) -> io::Result<()> {
         telling: std::sync::atomic::AtomicBool::new(false),
         serial: AtomicU64::new(1),
         no_more: std::sync::atomic::AtomicBool::new(false),
+        teller,
         beat: inheritance.beat.clone(),
     });
     let mut own = inheritance.own.clone();
@@ -70,6 +72,7 @@ pub(super) fn run(inheritance: &Inheritance<'_>) -> io::Result<()> {
         })?;
     }
     start("nc-gate-read", &gate, read)?;
+    start("nc-gate-tell", &gate, move |_| teller::serve(&to_tell))?;
     let control = inheritance.control.try_clone()?;
     start("nc-gate-new", &gate, move |gate| {
         register::serve(gate, &control);

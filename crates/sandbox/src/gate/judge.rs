@@ -458,7 +458,8 @@ impl Case<'_> {
         }
         let processes = process::tree(self.event.thread, environment.init);
         if denied {
-            process::tell(self.event.thread, &self.explanation(&kind, why));
+            let text = self.explanation(&kind, why);
+            self.gate.teller.tell(self.event.thread, &text);
         }
         environment.first(kind, processes);
         self.gate.tell_later();
@@ -482,13 +483,15 @@ impl Case<'_> {
             },
             _ => (kind.rule.clone(), String::new()),
         };
+        let reason = clean(reason.trim_end_matches('.').as_bytes());
         let reason = if reason.is_empty() {
-            "It is judged by content, so a copy or another name changes nothing.".to_owned()
+            String::new()
         } else {
-            clean(reason.as_bytes())
+            format!(": {reason}")
         };
         format!(
-            "nightcrew: refused to {act} {} ({}). {reason} Ask a person to permit it if the task needs it.\n",
+            "nightcrew: refused to {act} {} ({}){reason}. Another name, path or copy of it changes nothing. \
+             Ask a person to permit it if the task needs it.\n",
             kind.path,
             clean(cause.as_bytes()),
         )

@@ -10,6 +10,7 @@
 //!   where the last one fell.
 //!
 //! `policy`, `content`, `mounts`, `index`, `events`, `provenance`, `queue` are plain data and rules;
+//! `teller` speaks to whoever is refused;
 //! `judge` is one open from event to answer; `daemon` is the gate process, `keeper` its housekeeping,
 //! `anchor` the other process; `door` is what the init and the client hold.
 
@@ -34,6 +35,7 @@ mod provenance;
 mod queue;
 mod real;
 mod register;
+mod teller;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -82,6 +84,7 @@ struct Gate {
     serial: AtomicU64,
     /// Whether nobody is left who could register an environment.
     no_more: AtomicBool,
+    teller: teller::Teller,
     /// Signs of life, and events being judged, for the gate after this one.
     beat: beat::Beat,
 }

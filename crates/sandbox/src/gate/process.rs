@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -193,22 +193,12 @@ pub(super) fn time_outside(thread: i32) -> Option<u64> {
     rest.split_ascii_whitespace().nth(11)?.parse().ok()
 }
 
-/// Says something on a process's standard error if that is a pipe: what it shows to whoever reads
-/// the step's output. Opens nothing, so it does no more than the process itself could.
-pub(super) fn tell(thread: i32, text: &str) {
-    let Some(status) = Status::of(thread) else {
-        return;
-    };
-    let stderr =
-        other::pidfd(status.process).and_then(|process| other::descriptor_of(process.as_fd(), 2));
-    if let Ok(stderr) = stderr.map(fs::File::from)
-        && stderr
-            .metadata()
-            .is_ok_and(|meta| meta.file_type().is_fifo())
-    {
-        // A full or closed pipe: nobody reads.
-        let _ = other::write_now(stderr.as_fd(), text.as_bytes());
-    }
+/// What a process has open as its standard error.
+pub(super) fn stderr_of(thread: i32) -> Option<fs::File> {
+    let process = other::pidfd(Status::of(thread)?.process).ok()?;
+    other::descriptor_of(process.as_fd(), 2)
+        .ok()
+        .map(fs::File::from)
 }
 
 /// The path of an open file, inside.

@@ -75,6 +75,12 @@ fn the_refused_is_told_why_and_how_to_ask() {
     );
     assert!(ran.err.contains("use the other one"), "{ran:?}");
     assert!(ran.err.contains("Ask a person"), "{ran:?}");
+    // Agents send what commands say to a file and read it afterwards.
+    let ran = sh(
+        &environment,
+        "./tool.sh 2>said; until grep -s 'Ask a person' said; do :; done",
+    );
+    assert!(ran.out.contains("refused to execute"), "{ran:?}");
 }
 
 #[test]
