@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Try(TryArguments),
     /// What this host can enforce, and what is missing
     Doctor,
-    /// Environments of your own: create, exec, list, resume, rm
+    /// Environments of your own: create, exec, shell, list, snapshot, fork, rm
     #[command(subcommand)]
     Env(env::EnvCommand),
     /// Automations: apply, list, start

@@ -65,7 +65,7 @@ fn help_says_what_there_is() {
       try          Run a command or an automation once on any repository: pushes nothing, shows diff and
                    evidence
       doctor       What this host can enforce, and what is missing
-      env          Environments of your own: create, exec, list, resume, rm
+      env          Environments of your own: create, exec, shell, list, snapshot, fork, rm
       automation   Automations: apply, list, start
       campaign     Campaigns: preview, apply, status, pause, resume, retry, close
       task         Tasks: list, show, logs, diff, evidence, retry, cancel

@@ -173,13 +173,14 @@ fn root_of(inline: &InlineRecipe) -> Result<Option<Root>, RootError> {
     })))
 }
 
-/// A path that is there is a layout folder or a tarball; anything else names an image in a registry.
+/// A path is a layout folder or a tarball; anything else names an image in a registry. What begins as no
+/// name of an image can (`/`, `.`) is a path also when nothing is there.
 #[must_use]
 pub fn image_source(text: &str) -> ImageSource {
     let path = Path::new(text);
     if path.is_dir() {
         ImageSource::Layout(text.to_owned())
-    } else if path.is_file() || path.is_absolute() {
+    } else if path.is_file() || text.starts_with(['/', '.']) {
         ImageSource::Tarball(text.to_owned())
     } else {
         ImageSource::Registry(text.to_owned())

@@ -149,7 +149,7 @@ async fn what_is_real(client: &Client) -> Result<(), Failure> {
     let status: Value = client.get("/status").await?;
     heading("What is real");
     print::note(format!(
-        "  isolation  this host reaches {}; nothing here asks for programs to be judged, which is L0",
+        "  isolation  {}",
         super::doctor::summary(status.get("isolation").unwrap_or(&Value::Null))
     ));
     let git = std::process::Command::new("git")

@@ -249,17 +249,24 @@ fn reached_in_words(trial: &Trial) -> String {
 
 /// The isolation in one line.
 pub(super) fn summary(isolation: &Value) -> String {
-    let layers: Vec<&str> = isolation
+    let absent: Vec<&str> = isolation
         .get("findings")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter(|finding| finding.get("ok").and_then(Value::as_bool).unwrap_or(false))
+        .filter(|finding| !finding.get("ok").and_then(Value::as_bool).unwrap_or(false))
         .filter_map(|finding| finding.get("name").and_then(Value::as_str))
         .collect();
-    match isolation.get("level").and_then(Value::as_str) {
-        Some(level) => format!("{level} ({})", layers.join(", ")),
-        None => "none: environments cannot be made here".to_owned(),
+    let level = match isolation.get("level").and_then(Value::as_str) {
+        Some("L0") => "L0".to_owned(),
+        // Environments reach it whose automation asks for it.
+        Some(level) => format!("up to {level}, where programs are to be judged; else L0"),
+        None => return "none: environments cannot be made here".to_owned(),
+    };
+    if absent.is_empty() {
+        level
+    } else {
+        format!("{level} (without {})", absent.join(", "))
     }
 }
 

@@ -304,9 +304,10 @@ pub(super) fn say(home: &Home, status: &Status, what: &str) -> Result<(), Failur
     ));
     match &isolation.exec {
         Some(exec) => print::note(format!(
-            "programs: {}, {} rules, policy {}",
+            "programs: {}, {} {}, policy {}",
             exec.mode,
             exec.rules,
+            if exec.rules == 1 { "rule" } else { "rules" },
             exec.policy.get(..12).unwrap_or(&exec.policy)
         )),
         None => print::note("programs: not judged"),
