@@ -4,9 +4,11 @@
 //! decides; the rules over these nouns are the room `engine`.
 
 pub mod automation;
+pub mod budget;
 pub mod campaign;
 pub mod change;
 pub mod duration;
+pub mod egress;
 pub mod event;
 pub mod evidence;
 pub mod exec;
@@ -14,6 +16,7 @@ pub mod fact;
 pub mod fence;
 pub mod ids;
 pub mod isolation;
+pub mod network;
 pub mod policy;
 pub mod protocol;
 pub mod reason;
