@@ -14,6 +14,7 @@ mod failure;
 mod keeper;
 mod node;
 mod print;
+mod scratch;
 mod session;
 mod table;
 

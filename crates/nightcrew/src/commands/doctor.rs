@@ -18,6 +18,7 @@ use crate::cli::Global;
 use crate::config::Config;
 use crate::failure::{Doing, Failure};
 use crate::print;
+use crate::scratch::Scratch;
 
 /// What trying a whole environment came to.
 struct Trial {
@@ -151,14 +152,14 @@ fn attempt(fence: &Fence) -> Trial {
 }
 
 fn make(fence: &Fence) -> Result<(Isolation, Vec<String>), Failure> {
-    let folder = Folder::make()?;
+    let folder = Scratch::make("doctor", 0o711)?;
     let program = std::env::current_exe().doing("find this program")?;
     let supervisor =
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
     let workspace = Workspace {
         base: None,
         frozen: Vec::new(),
-        layer: folder.0.join("layer"),
+        layer: folder.path().join("layer"),
     };
     let mut spec = EnvironmentSpec::new("doctor", workspace);
     spec.exec = fencing::exec_policy(&fence.exec);
@@ -176,27 +177,6 @@ fn make(fence: &Fence) -> Result<(Isolation, Vec<String>), Failure> {
     environment.destroy().doing("destroy an environment")?;
     let isolation = fencing::evidence(&report, fence, None);
     Ok((isolation, fencing::missing(&report, fence)))
-}
-
-/// A folder for the trial, removed with everything in it.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self, Failure> {
-        use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("nightcrew-doctor-{}", std::process::id()));
-        std::fs::DirBuilder::new()
-            .mode(0o711)
-            .create(&path)
-            .doing(format_args!("make {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = sandbox::remove_layer(Path::new(&self.0));
-    }
 }
 
 /// What the configuration asks for.

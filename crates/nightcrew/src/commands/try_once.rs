@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::failure::{Doing, Failure};
 use crate::node::Node;
 use crate::print;
+use crate::scratch::Scratch;
 use crate::table::clean;
 
 /// Rule under which nothing leaves the machine.
@@ -21,9 +22,10 @@ const RULE: &str = "try-pushes-nothing";
 
 pub(super) async fn execute(global: &Global, arguments: TryArguments) -> Result<u8, Failure> {
     let (file, source, files) = definition(&arguments)?;
-    let folder = scratch()?;
+    // Environments have to get through, when they belong to another user.
+    let folder = Scratch::make("try", 0o711)?;
     let mut config = Config::load(global)?;
-    config.data_dir = Some(folder.join("data"));
+    config.data_dir = Some(folder.path().join("data"));
     config.store = None;
     config.policy.rules.push(engine::ports::Rule {
         name: RULE.to_owned(),
@@ -36,8 +38,7 @@ pub(super) async fn execute(global: &Global, arguments: TryArguments) -> Result<
     let client = Client::new(node.endpoint.clone());
     let outcome = run(&client, &arguments, &file, &source, &files).await;
     node.shutdown().await;
-    let _ = sandbox::remove_layer(&folder);
-    let _ = std::fs::remove_dir_all(&folder);
+    drop(folder);
     let code = outcome?;
     if let Some(path) = &arguments.save {
         std::fs::write(path, &source).doing(format_args!("write {}", path.display()))?;
@@ -83,12 +84,6 @@ fn definition(arguments: &TryArguments) -> Result<Wanted, Failure> {
         source,
         std::collections::BTreeMap::new(),
     ))
-}
-
-fn scratch() -> Result<PathBuf, Failure> {
-    let folder = std::env::temp_dir().join(format!("nightcrew-try-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).doing(format_args!("make {}", folder.display()))?;
-    Ok(folder)
 }
 
 async fn run(
