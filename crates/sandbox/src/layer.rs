@@ -3,6 +3,7 @@
 mod copy;
 pub(crate) mod place;
 mod remove;
+pub(crate) mod spot;
 pub(crate) mod tree;
 
 use std::fs;

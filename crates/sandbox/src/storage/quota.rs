@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{backend, files};
+use crate::layer::spot::Spot;
 use crate::layer::tree;
 use crate::sys::{attribute, btrfs};
 
@@ -117,7 +118,10 @@ pub(crate) fn measure(
         most,
     };
     for tree in trees {
-        measuring.folder(tree, tree::MAX_DEPTH)?;
+        match Spot::top(tree) {
+            Ok(top) => measuring.folder(&top, tree::MAX_DEPTH)?,
+            Err(error) => passed(&error)?,
+        }
     }
     Ok(measuring.usage)
 }
@@ -130,18 +134,21 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    fn folder(&mut self, folder: &Path, depth: usize) -> Result<(), Unmeasurable> {
+    fn folder(&mut self, folder: &Spot, depth: usize) -> Result<(), Unmeasurable> {
         let depth = depth.checked_sub(1).ok_or(Unmeasurable)?;
         // An ordinary user's environment may have closed it.
-        let listed =
-            tree::Opened::folder(folder).and_then(|opened| Ok((opened, fs::read_dir(folder)?)));
-        let (_opened, entries) = match listed {
+        let listed = folder
+            .folder()
+            .and_then(|(grip, opened)| Ok((grip.list()?, opened)));
+        let (entries, _opened) = match listed {
             Ok(listed) => listed,
             Err(error) => return passed(&error),
         };
+        // Told apart first: so no more than one folder is open at a time, however deep they lie.
+        let mut inner = Vec::new();
         for entry in entries {
-            let found = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)));
-            let (path, meta) = match found {
+            let found = entry.and_then(|entry| Ok((entry.file_name(), entry.metadata()?)));
+            let (name, meta) = match found {
                 Ok(found) => found,
                 Err(error) => {
                     passed(&error)?;
@@ -160,7 +167,13 @@ impl Measuring<'_> {
                 return Ok(());
             }
             if meta.is_dir() {
-                self.folder(&path, depth)?;
+                inner.push(name);
+            }
+        }
+        for name in inner {
+            self.folder(&folder.child(&name), depth)?;
+            if (self.most)(self.usage) {
+                return Ok(());
             }
         }
         Ok(())
@@ -223,4 +236,38 @@ fn descendants(ancestor: u32) -> Vec<u32> {
         found.extend(children.map(|(child, _)| *child));
     }
     found.split_off(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_swapped_for_a_link_while_it_is_measured_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, host) = (folder.path().join("tree"), folder.path().join("host"));
+        fs::create_dir_all(tree.join("a")).unwrap();
+        fs::create_dir(&host).unwrap();
+        for number in 0..10 {
+            fs::write(host.join(number.to_string()), [7; 4096]).unwrap();
+        }
+        fs::set_permissions(&host, fs::Permissions::from_mode(0o500)).unwrap();
+        let looks = Cell::new(0);
+        let used = measure(std::slice::from_ref(&tree), &|_| {
+            // Asked after an entry was looked at and before it is entered.
+            if looks.replace(looks.get() + 1) == 0 {
+                fs::rename(tree.join("a"), folder.path().join("away")).unwrap();
+                symlink(&host, tree.join("a")).unwrap();
+            }
+            false
+        });
+        let mode = fs::symlink_metadata(&host).unwrap().permissions().mode();
+        fs::set_permissions(&host, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(mode & 0o7777, 0o500);
+        assert_eq!(used.unwrap().inodes, 1);
+        assert!(looks.get() > 0);
+    }
 }

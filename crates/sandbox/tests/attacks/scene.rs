@@ -56,11 +56,13 @@ impl Scene {
             "home/.ssh",
             "trap",
             "control",
+            "closed",
         ] {
             std::fs::create_dir(place.join(folder)).unwrap();
             mode(&place.join(folder), 0o755);
         }
         mode(&place.join("trap"), 0o777);
+        mode(&place.join("closed"), 0);
         let scene = Self {
             outsider: outsider(),
             place,
@@ -142,6 +144,12 @@ impl Scene {
         self.place.join("trap")
     }
 
+    /// The mode of a folder of the host that its owner has closed to everybody.
+    pub(crate) fn closed_mode(&self) -> u32 {
+        let meta = std::fs::symlink_metadata(self.place.join("closed")).unwrap();
+        meta.permissions().mode() & 0o7777
+    }
+
     /// What an attack is told.
     pub(crate) fn variables(&self, host: u32) -> Vec<(String, String)> {
         let tools = self.tools().display().to_string();
@@ -163,6 +171,7 @@ impl Scene {
             ("HOST_CANARY", format!("{place}/canary")),
             ("HOST_HOME", format!("{place}/home")),
             ("HOST_STATE", format!("{place}/state")),
+            ("HOST_CLOSED", format!("{place}/closed")),
             ("HOST_TRAP", format!("{place}/trap")),
             ("HOST_PID", host.to_string()),
             ("HOST_COMM", comm.trim().to_owned()),
