@@ -8,6 +8,7 @@
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
@@ -101,8 +102,8 @@ impl Client {
         })
     }
 
-    /// The body of what is asked for.
-    pub(super) fn get(&self, wanted: Wanted<'_>) -> Result<impl Read + use<>, Error> {
+    /// The body of what is asked for, of which no more than `most` bytes are wanted.
+    pub(super) fn get(&self, wanted: Wanted<'_>, most: u64) -> Result<impl Read + use<>, Error> {
         let (kind, name, accept) = match wanted {
             Wanted::Manifest(name) => ("manifests", name, [MANIFESTS, LISTS].concat().join(", ")),
             Wanted::Blob(name) => ("blobs", name, "*/*".to_owned()),
@@ -123,11 +124,10 @@ impl Client {
             response = self.follow(&url, &accept, &what)?;
         }
         match response.status().as_u16() {
-            200 => Ok(response
-                .into_body()
-                .into_with_config()
-                .limit(u64::MAX)
-                .reader()),
+            200 => {
+                let body = response.into_body().into_with_config();
+                Ok(self.in_time(body.limit(u64::MAX).reader(), most))
+            }
             404 => Err(Error::NotFound {
                 registry: self.registry.clone(),
                 what: format!("{what} of {}", self.repository),
@@ -147,6 +147,17 @@ impl Client {
         match self.options.credentials {
             Some(_) => "the credentials are not enough",
             None => "it wants credentials; configure some, or check the name",
+        }
+    }
+
+    /// Gives up an answer that comes too slowly for its size.
+    fn in_time<R: Read>(&self, reader: R, most: u64) -> InTime<R> {
+        let patience = self.options.patience;
+        let time = Duration::from_secs(most / self.options.slowest.max(1));
+        InTime {
+            reader,
+            // One that is too far away for the clock is none.
+            end: Instant::now().checked_add(patience.saturating_add(time)),
         }
     }
 
@@ -302,13 +313,11 @@ impl Client {
             401 | 403 => return Err(self.refused(what, self.why_refused())),
             status => return Err(self.error(format!("its token service answered {status}"))),
         }
-        let bytes = response
-            .into_body()
-            .into_with_config()
-            .limit(TOKEN)
-            .read_to_vec();
-        let bytes =
-            bytes.map_err(|error| self.error(format!("its token service failed: {error}")))?;
+        let body = response.into_body().into_with_config();
+        let mut bytes = Vec::new();
+        self.in_time(body.limit(TOKEN).reader(), TOKEN)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.error(format!("its token service failed: {error}")))?;
         let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         let fine =
@@ -337,6 +346,24 @@ impl Client {
             registry: self.registry.clone(),
             problem: problem.into(),
         }
+    }
+}
+
+/// A body that must be over at some time: the library's own patience begins anew with every byte.
+struct InTime<R> {
+    reader: R,
+    end: Option<Instant>,
+}
+
+impl<R: Read> Read for InTime<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.end.is_some_and(|end| Instant::now() >= end) {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it comes too slowly for its size",
+            ));
+        }
+        self.reader.read(buffer)
     }
 }
 
