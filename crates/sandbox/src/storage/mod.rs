@@ -33,6 +33,7 @@ mod backend;
 mod disk;
 mod files;
 mod freeze;
+pub(crate) mod nameless;
 mod portable;
 pub(crate) mod quota;
 mod snapshot;

@@ -6,7 +6,6 @@
 //! goes beyond: what it writes between two looks is on the disk by then.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::ops::{AddAssign, Sub};
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +17,7 @@ use crate::layer::tree;
 use crate::sys::{attribute, btrfs};
 
 /// Bytes of a block as `stat` counts them.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// Who keeps environments to `disk_bytes` and `disk_inodes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,55 +191,10 @@ fn passed(error: &io::Error) -> Result<(), Unmeasurable> {
     }
 }
 
-/// Blocks of files without a name that processes below `ancestor` hold open, scratch space in
-/// memory left out: they are on the disk and in no tree.
-pub(crate) fn nameless(ancestor: u32) -> u64 {
-    let mut seen = HashSet::new();
-    let mut bytes = 0_u64;
-    for process in descendants(ancestor) {
-        let folder = PathBuf::from(format!("/proc/{process}/fd"));
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(meta) = fs::metadata(entry.path()) else {
-                continue;
-            };
-            if !meta.is_file() || meta.nlink() > 0 || !seen.insert((meta.dev(), meta.ino())) {
-                continue;
-            }
-            let in_memory = attribute::file_system(&entry.path())
-                .is_ok_and(|found| found.magic == libc::TMPFS_MAGIC);
-            if !in_memory {
-                bytes = bytes.saturating_add(meta.blocks().saturating_mul(BLOCK));
-            }
-        }
-    }
-    bytes
-}
-
-/// Processes that descend from one.
-fn descendants(ancestor: u32) -> Vec<u32> {
-    let parent = |process: u32| {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-        line.trim().parse::<u32>().ok()
-    };
-    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let all: Vec<(u32, u32)> = numbers
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|process| Some((process, parent(process)?)))
-        .collect();
-    let mut found = vec![ancestor];
-    let mut next = 0;
-    while let Some(process) = found.get(next).copied() {
-        next += 1;
-        let children = all.iter().filter(|(_, parent)| *parent == process);
-        found.extend(children.map(|(child, _)| *child));
-    }
-    found.split_off(1)
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
