@@ -1,5 +1,7 @@
 //! One open, from the event to the answer.
 
+mod opener;
+
 use std::cell::OnceCell;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -26,10 +28,6 @@ const SMALL: u64 = 64 * 1024;
 /// has copied closes within moments. (The kernel's own answer to this race is ETXTBSY.)
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long an opener may take to come to sleep, where time may be taken and where all others wait.
-const TO_SLEEP: Duration = Duration::from_millis(500);
-const TO_SLEEP_SOON: Duration = Duration::from_millis(5);
-
 /// What is to be done with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -103,19 +101,6 @@ impl Case<'_> {
         self.path.get_or_init(|| process::path_of(&self.event.file))
     }
 
-    /// The opener's program, if it is one of the root.
-    fn program(&self) -> Option<&PathBuf> {
-        self.program
-            .get_or_init(|| {
-                let (about, path) = process::program(self.event.thread)?;
-                let site = self.gate.site(about.mount)?;
-                let of_root = matches!(site.shows, Shows::Root)
-                    && Arc::ptr_eq(&site.environment, &self.site.environment);
-                of_root.then_some(path)
-            })
-            .as_ref()
-    }
-
     fn is_root(&self) -> bool {
         matches!(self.site.shows, Shows::Root | Shows::Mask)
     }
@@ -154,8 +139,17 @@ impl Case<'_> {
         let needed = of_path.is_some()
             || policy.needs_digest(&subject, size)
             || self.site.environment.has_joined(size);
-        if !needed {
+        if !needed && !policy.searches(size) {
             return self.act(policy.decide(&subject, None, None, false), None);
+        }
+        // What can only be read is looked for, too, but not where it is written: nothing is executed
+        // through such an open, and its content is still to come.
+        if !needed && !self.is_root() {
+            match self.access() {
+                Access::Empties | Access::Writes => return Answer::Permit,
+                Access::Both => return self.as_it_is(&subject, of_path),
+                Access::Read | Access::Unclear => {}
+            }
         }
         match self.known() {
             Known::Later => self.later(),
@@ -180,57 +174,6 @@ impl Case<'_> {
         let mut head = [0; content::HEAD];
         let length = self.event.file.read_at(&mut head, 0).ok()?;
         Some(content::sniff(&head[..length]))
-    }
-
-    fn is_interpreted(&self, content: Content) -> bool {
-        !self.rules.interpreters.is_empty()
-            && (content == Content::Script || content::is_script_name(self.path()))
-            && self
-                .program()
-                .is_some_and(|program| self.rules.interpreters.contains(program))
-    }
-
-    fn rule_by_path(&self, content: Content) -> Option<usize> {
-        let policy = &self.rules.policy;
-        if !policy.looks_at_paths() {
-            return None;
-        }
-        let found = policy.rule_of_path(self.path(), content);
-        if found.is_some() || !policy.looks_at_names() || !self.event.execute || self.is_root() {
-            return found;
-        }
-        // Through a link of that name: the path is the one it leads to.
-        let named = process::executed_path(self.event.thread, self.to_sleep())?;
-        policy.rule_of_path(&named, content)
-    }
-
-    /// How the file is opened. Never left for later: who wrote a file is known by the order of opens.
-    fn access(&self) -> Access {
-        process::access(self.event.thread, self.to_sleep())
-    }
-
-    fn to_sleep(&self) -> Duration {
-        if self.patience {
-            TO_SLEEP
-        } else {
-            TO_SLEEP_SOON
-        }
-    }
-
-    /// Keeps account of who writes what, where trusted producers are named.
-    fn note_writer(&self) {
-        if self.rules.producers.is_empty() || self.is_root() || self.event.execute {
-            return;
-        }
-        let producer = self
-            .program()
-            .is_some_and(|program| self.rules.producers.contains(program));
-        let made = &self.site.environment.made_inside;
-        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-        if producer || made.is_made(&self.key) {
-            let access = self.access();
-            made.opened(self.key, producer, access, self.about.size);
-        }
     }
 
     /// The content's digest, with the proof that it stays as it is.
@@ -381,7 +324,15 @@ impl Case<'_> {
             }
             _ => {}
         }
-        // Data, or the writer itself: as it is now.
+        // Data, or the writer itself.
+        self.as_it_is(subject, of_path)
+    }
+
+    /// By its content at the moment, which somebody may be changing.
+    fn as_it_is(&self, subject: &Subject, of_path: Option<usize>) -> Answer {
+        if !self.patience && self.about.size > SMALL {
+            return self.later();
+        }
         match digest::of_file(&*self.event.file) {
             Ok((digest, _)) => self.by_digest(subject, digest, of_path),
             Err(_) => self.by_absence(Why::Unreadable),
@@ -400,10 +351,11 @@ impl Case<'_> {
 
     fn act(&self, verdict: Verdict, digest: Option<Digest>) -> Answer {
         match verdict {
-            // A rule that speaks of the content wants to hear of its later execution too.
+            // A rule that speaks of the content wants to hear of its later execution too; and what
+            // was not looked at may be what a rule speaks of.
             Verdict::Permit
                 if matches!(self.site.shows, Shows::Root)
-                    && !digest.is_some_and(|digest| self.rules.policy.speaks_of(&digest)) =>
+                    && !self.rules.policy.may_speak_of(digest.as_ref()) =>
             {
                 Answer::PermitForGood
             }

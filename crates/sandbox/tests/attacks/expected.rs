@@ -252,7 +252,7 @@ fn carries(name: &str) -> bool {
 
 /// Writable folders cannot be executed from, so files brought along cannot either.
 fn without_gate(name: &str, with_gate: Expected) -> Expected {
-    if brought(name) && any(name, &["exec-script-sh-copy"]) {
+    if brought(name) && any(name, &["exec-script-sh-copy", "exec-script-sh-plain"]) {
         NotPromised(SCRIPT_NO_GATE)
     } else if one_descriptor(name) {
         // No writable folder can be mapped as code.

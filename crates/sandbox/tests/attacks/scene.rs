@@ -78,10 +78,10 @@ impl Scene {
             tools.join("sandbox-victim").to_str().unwrap(),
             &tools.join("tool"),
         );
-        for kind in ["tiny", "library", "script", "benign"] {
+        for kind in ["tiny", "library", "script", "plain", "benign"] {
             self.craft(kind, &tools.join(kind));
         }
-        for denied in ["tool", "tiny", "library", "script"] {
+        for denied in ["tool", "tiny", "library", "script", "plain"] {
             let kind = format!("carrier:{}", tools.join(denied).display());
             self.craft(&kind, &tools.join(format!("carrier-{denied}")));
         }
@@ -109,8 +109,8 @@ impl Scene {
     }
 
     /// The files whose bytes are denied.
-    pub(crate) fn denied(&self) -> [PathBuf; 4] {
-        ["tool", "tiny", "library", "script"].map(|name| self.tools().join(name))
+    pub(crate) fn denied(&self) -> [PathBuf; 5] {
+        ["tool", "tiny", "library", "script", "plain"].map(|name| self.tools().join(name))
     }
 
     /// The files that are allowed beside those of the system.
@@ -160,10 +160,12 @@ impl Scene {
             ("TARGET_TINY", format!("{tools}/tiny")),
             ("TARGET_SO", format!("{tools}/library")),
             ("TARGET_SCRIPT", format!("{tools}/script")),
+            ("TARGET_PLAIN", format!("{tools}/plain")),
             ("CARRIER", format!("{tools}/carrier-tool")),
             ("CARRIER_TINY", format!("{tools}/carrier-tiny")),
             ("CARRIER_SO", format!("{tools}/carrier-library")),
             ("CARRIER_SCRIPT", format!("{tools}/carrier-script")),
+            ("CARRIER_PLAIN", format!("{tools}/carrier-plain")),
             ("BENIGN", format!("{tools}/benign")),
             ("TARGET_WORK", "/work/bin/tool".into()),
             ("TARGET_IN", "/nightcrew/in/tool".into()),

@@ -264,6 +264,42 @@ fn scripts_of_listed_interpreters_are_executable_content() {
 }
 
 #[test]
+fn a_denial_by_digest_holds_for_content_that_names_no_interpreter() {
+    if !can_gate() {
+        return;
+    }
+    let world = World::new();
+    let words = "echo RAN words\n";
+    let base = world.base(&[("words", words), ("other", "echo other\n"), ("data", "d")]);
+    sandbox::prepare_base(&base).unwrap();
+    let rules = vec![deny(ExecTarget::Digest(digest(base.join("words"))))];
+    for mode in [ExecMode::DenyList, ExecMode::AllowList, ExecMode::Strict] {
+        let environment = create(
+            &world,
+            &format!("{mode:?}"),
+            Some(&base),
+            policy(mode, rules.clone()),
+        );
+        refused(&environment, "sh ./words");
+        refused(&environment, ". ./words");
+        refused(&environment, "cp words copy && sh copy");
+        // Written anew, in pieces: the whole is what counts.
+        refused(
+            &environment,
+            "printf 'echo RAN' >new; printf ' words\\n' >>new; sh new",
+        );
+        assert_eq!(
+            sh(&environment, "sh ./other; echo more >>data; cat data").ok(),
+            "other\ndmore\n"
+        );
+        // Beside: what is open to be written is not in the way of who writes it.
+        let both =
+            "perl -e 'open F, q(+<), q(data) or die; print F qq(x); close F; exec qw(cat data)'";
+        assert_eq!(sh(&environment, both).ok(), "xmore\n");
+    }
+}
+
+#[test]
 fn a_report_refuses_nothing() {
     if !can_gate() {
         return;
