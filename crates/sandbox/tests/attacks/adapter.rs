@@ -109,6 +109,10 @@ pub(crate) fn make_environment(
         ..Limits::default()
     };
     spec.exec = policy(scene, tier, mode);
+    if name.starts_with("exec-listed-") && mode != Mode::Off {
+        // For these alone: what others start would be judged too.
+        spec.exec.interpreters = vec![ExecTarget::Name("perl".into())];
+    }
     if tier == Tier::L1 {
         spec.required.level = Some(IsolationLevel::L1);
     }

@@ -158,7 +158,7 @@ fn other_bytes(name: &str) -> bool {
 
 /// Made anew inside, from nothing that is denied.
 fn made_anew(name: &str) -> bool {
-    any(name, &["exec-recompiled", "exec-compiled"])
+    any(name, &["exec-recompiled", "exec-compiled", "exec-listed"])
 }
 
 fn brought(name: &str) -> bool {
@@ -252,7 +252,9 @@ fn carries(name: &str) -> bool {
 
 /// Writable folders cannot be executed from, so files brought along cannot either.
 fn without_gate(name: &str, with_gate: Expected) -> Expected {
-    if brought(name) && any(name, &["exec-script-sh-copy", "exec-script-sh-plain"]) {
+    let by_root = ["exec-listed-script", "exec-listed-deep"];
+    let read = brought(name) && any(name, &["exec-script-sh-copy", "exec-script-sh-plain"]);
+    if read || any(name, &by_root) || name == "exec-listed-loader" {
         NotPromised(SCRIPT_NO_GATE)
     } else if one_descriptor(name) {
         // No writable folder can be mapped as code.

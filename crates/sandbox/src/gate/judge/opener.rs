@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{Case, Shows};
+use super::{Case, Shows, held};
 use crate::gate::content::{self, Content};
 use crate::gate::process::{self, Access};
 
@@ -26,12 +26,41 @@ impl Case<'_> {
             .as_ref()
     }
 
+    /// Whether a listed interpreter opens it as a script.
     pub(super) fn is_interpreted(&self, content: Content) -> bool {
-        !self.rules.interpreters.is_empty()
-            && (content == Content::Script || content::is_script_name(self.path()))
-            && self
-                .program()
-                .is_some_and(|program| self.rules.interpreters.contains(program))
+        if self.rules.interpreters.is_empty() {
+            return false;
+        }
+        let path = self.path();
+        // A path too long to be told may have any ending.
+        let named = path.is_empty() || content::is_script_name(path);
+        (content == Content::Script || named) && self.is_interpreter()
+    }
+
+    /// Whether the opener executes a listed interpreter, or the loader that starts one, whatever it is
+    /// called and wherever it lies; or it cannot be said what it executes.
+    fn is_interpreter(&self) -> bool {
+        let rules = &self.rules;
+        let Some((about, path)) = process::program(self.event.thread) else {
+            return true;
+        };
+        let Some(site) = self.gate.site(about.mount) else {
+            return true;
+        };
+        if matches!(site.shows, Shows::Root | Shows::Mask) {
+            // Of another name in the root, the same file: its digest is known since it was listed.
+            let digest = self.gate.digests.get(&about);
+            return rules.interpreters.contains(&path)
+                || digest.is_some_and(|digest| rules.interpreter_digests.contains(&digest));
+        }
+        // It was hashed when it was executed, and cannot be written as long as it is.
+        let mut held = self
+            .gate
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let digest = held.digest(&held::key(site.file_system, &about), None);
+        digest.is_none_or(|digest| rules.interpreter_digests.contains(&digest))
     }
 
     pub(super) fn rule_by_path(&self, content: Content) -> Option<usize> {
