@@ -44,6 +44,7 @@ enum Known {
     Digest(Digest),
     Written,
     Unreadable,
+    TooLarge,
     Later,
 }
 
@@ -155,6 +156,7 @@ impl Case<'_> {
             Known::Later => self.later(),
             Known::Digest(digest) => self.by_digest(&subject, digest, of_path),
             Known::Unreadable => self.by_absence(Why::Unreadable),
+            Known::TooLarge => self.by_absence(Why::TooLarge),
             Known::Written => self.written(&subject, of_path),
         }
     }
@@ -191,7 +193,10 @@ impl Case<'_> {
         if let Some(digest) = held().digest(&self.key, executing) {
             return Known::Digest(digest);
         }
-        if !self.patience && self.about.size > SMALL {
+        if self.about.size > digest::MAX_WRITTEN {
+            return Known::TooLarge;
+        }
+        if self.takes_time() {
             return Known::Later;
         }
         let file = self.event.file.as_fd();
@@ -214,8 +219,7 @@ impl Case<'_> {
             std::thread::sleep(PAUSE);
         }
         // Under the lease: the size may have changed before it.
-        let (Ok((digest, _)), Ok(about)) = (digest::of_file(file), about::of(&self.event.file))
-        else {
+        let (Ok(digest), Ok(about)) = (self.hash(), about::of(&self.event.file)) else {
             lease::give_up(file);
             return Known::Unreadable;
         };
@@ -330,13 +334,31 @@ impl Case<'_> {
 
     /// By its content at the moment, which somebody may be changing.
     fn as_it_is(&self, subject: &Subject, of_path: Option<usize>) -> Answer {
-        if !self.patience && self.about.size > SMALL {
+        if self.about.size > digest::MAX_WRITTEN {
+            return self.by_absence(Why::TooLarge);
+        }
+        if self.takes_time() {
             return self.later();
         }
-        match digest::of_file(&*self.event.file) {
-            Ok((digest, _)) => self.by_digest(subject, digest, of_path),
+        match self.hash() {
+            Ok(digest) => self.by_digest(subject, digest, of_path),
             Err(_) => self.by_absence(Why::Unreadable),
         }
+    }
+
+    /// Whether hashing is for later: because there is much, or there was much of this environment.
+    fn takes_time(&self) -> bool {
+        let owner = self.site.environment.serial;
+        !self.patience && (self.about.size > SMALL || self.gate.later.is_spent(owner))
+    }
+
+    /// Hashes what environments write, on this one's account.
+    fn hash(&self) -> std::io::Result<Digest> {
+        let hashed = digest::of_file_within(&*self.event.file, digest::MAX_WRITTEN);
+        let bytes = hashed.as_ref().map_or(self.about.size, |(_, bytes)| *bytes);
+        let owner = self.site.environment.serial;
+        self.gate.later.charge(owner, bytes);
+        hashed.map(|(digest, _)| digest)
     }
 
     /// Without a digest: refused, except where nothing is.
@@ -373,7 +395,7 @@ impl Case<'_> {
     }
 
     fn refuse(&self, why: Why, digest: Option<Digest>) -> Answer {
-        let unknown = matches!(why, Why::Unknown | Why::Rule(_));
+        let unknown = matches!(why, Why::Unknown | Why::Rule(_) | Why::TooLarge);
         if unknown && !self.event.execute && !self.is_root() {
             // What is overwritten is not executed.
             if matches!(self.access(), Access::Empties | Access::Writes) {

@@ -58,6 +58,8 @@ pub(crate) enum Why {
     Unknown,
     /// Content that could not be read.
     Unreadable,
+    /// Content of which there is too much to be hashed.
+    TooLarge,
     /// Content that somebody may be changing.
     Written,
     /// The self-test's.
@@ -334,6 +336,10 @@ impl Policy {
             }),
             Why::Unknown => "unknown content".to_owned(),
             Why::Unreadable => "content that cannot be read".to_owned(),
+            Why::TooLarge => format!(
+                "content that is too large to be judged, of more than {} MiB",
+                super::digest::MAX_WRITTEN >> 20
+            ),
             Why::Written => "content that is open for writing".to_owned(),
             Why::Canary => "the self-test's canary".to_owned(),
         }

@@ -329,6 +329,32 @@ fn a_denial_by_digest_holds_for_content_that_names_no_interpreter() {
 }
 
 #[test]
+fn what_is_too_large_to_be_judged_does_not_execute_and_can_be_written() {
+    if !can_gate() {
+        return;
+    }
+    let world = World::new();
+    let base = base(&world);
+    let rules = vec![deny(ExecTarget::Digest([7; 32]))];
+    for mode in [ExecMode::DenyList, ExecMode::AllowList] {
+        let environment = create(
+            &world,
+            &format!("{mode:?}"),
+            Some(&base),
+            policy(mode, rules.clone()),
+        );
+        // Holes cost nothing; the bytes are hashed all the same.
+        let ran = sh(
+            &environment,
+            "cat friend >large; chmod +x large; truncate -s 513M large; ./large",
+        );
+        assert!(ran.err.contains("too large to be judged"), "{ran:?}");
+        assert_ne!(ran.status, ExitStatus::Code(0), "{ran:?}");
+        sh(&environment, "echo more >>large; : >large").ok();
+    }
+}
+
+#[test]
 fn a_report_refuses_nothing() {
     if !can_gate() {
         return;

@@ -143,7 +143,7 @@ fn gate_big(context: &Context) -> Attempt {
     attempt
 }
 
-/// Other bytes, so a deny list lets them pass; but nothing may pass because it was too large to look at.
+/// Other bytes, which a deny list would let pass; but nothing may pass because it was too large to look at.
 fn gate_huge(context: &Context) -> Attempt {
     let huge = lengthened(context, 3 << 30)?;
     run(&mut Command::new(huge))
