@@ -85,7 +85,7 @@ pub(crate) fn expected(name: &str, tier: Tier, mode: Mode) -> Expected {
         return Blocked;
     }
     match by_mode(name, tier, mode) {
-        NotPromised(_) if name.starts_with("exec-path-too-long") => Depends(DEEP),
+        NotPromised(_) if any(name, &["exec-path-too-long", "exec-listed-deep"]) => Depends(DEEP),
         other => other,
     }
 }
