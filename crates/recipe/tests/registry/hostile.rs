@@ -59,3 +59,20 @@ fn a_blob_that_comes_too_slowly_for_its_size_is_given_up() {
     assert!(problem.contains("too slowly"), "{problem}");
     assert!(began.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn whoever_a_redirect_leads_to_is_told_no_credentials_though_he_asks() {
+    let tokens = Server::start(Arc::new(|_| Answer::ok(br#"{"token": "t0ken"}"#)));
+    let realm = format!("http://{}/token", tokens.address);
+    let thief = Server::start(Arc::new(move |_| {
+        Answer::new(401).header("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
+    }));
+    let elsewhere = thief.address;
+    let server = Server::start(Arc::new(move |request| {
+        Answer::new(307).header("Location", format!("http://{elsewhere}{}", request.path))
+    }));
+    let result = pull_with(&World::new(), &server, "team/app:1", with_credentials());
+    assert!(matches!(result, Err(Error::Refused { .. })), "{result:?}");
+    assert_eq!(thief.paths().len(), 1);
+    assert!(tokens.paths().is_empty());
+}

@@ -6,7 +6,6 @@
 //! services of this machine or its cloud.
 
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -17,8 +16,8 @@ use ureq::{Agent, Body};
 use super::RegistryOptions;
 use super::auth::{Challenge, basic, encode};
 use crate::Error;
-use crate::oci::Reference;
 use crate::oci::manifest::{LISTS, MANIFESTS};
+use crate::oci::reference::{Reference, is_loopback};
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 5;
@@ -118,10 +117,11 @@ impl Client {
             "{scheme}://{}/v2/{}/{kind}/{name}",
             self.registry, self.repository
         );
-        let mut response = self.follow(&url, &accept, &what)?;
-        if response.status().as_u16() == 401 {
+        let (mut response, at_home) = self.follow(&url, &accept, &what)?;
+        // What another host asks for, a redirect has led us to: it is told nothing.
+        if response.status().as_u16() == 401 && at_home {
             self.authorize(&response, &what)?;
-            response = self.follow(&url, &accept, &what)?;
+            (response, _) = self.follow(&url, &accept, &what)?;
         }
         match response.status().as_u16() {
             200 => {
@@ -161,7 +161,8 @@ impl Client {
         }
     }
 
-    fn follow(&self, url: &str, accept: &str, what: &str) -> Result<Response<Body>, Error> {
+    /// The last answer on the way, and whether it is the registry's own.
+    fn follow(&self, url: &str, accept: &str, what: &str) -> Result<(Response<Body>, bool), Error> {
         let mut url: Uri = url
             .parse()
             .map_err(|_| self.error("its name makes no URL"))?;
@@ -182,7 +183,7 @@ impl Client {
                 .call()
                 .map_err(|error| self.error(format!("{what} could not be asked for: {error}")))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
+                return Ok((response, origin(&url) == home));
             }
             let location = response
                 .headers()
@@ -383,17 +384,4 @@ fn origin(url: &Uri) -> (Option<String>, Option<String>) {
         url.authority()
             .map(|authority| authority.as_str().to_ascii_lowercase()),
     )
-}
-
-/// Loopback addresses, and the one name that means them.
-fn is_loopback(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
