@@ -102,14 +102,6 @@ impl Homes {
         runner::root::Roots::at(self.root.join(".roots"))
     }
 
-    /// A place for a copy of a workspace, which lives as long as somebody stands on it.
-    pub(crate) fn new_base(&self) -> Result<PathBuf, Failure> {
-        let mut bytes = [0; 12];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| Failure::new(format!("there are no random bytes: {error}")))?;
-        Ok(self.root.join(".bases").join(hex::encode(bytes)))
-    }
-
     /// Removes an environment or a snapshot with everything that only it stood on.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
         if let Some(kept) = self.snapshot(name)? {
@@ -128,30 +120,6 @@ impl Homes {
                 .doing(format_args!("remove the environment `{name}`"))?;
         }
         self.sweep()
-    }
-
-    /// Removes bases that nothing stands on any more.
-    fn sweep(&self) -> Result<(), Failure> {
-        let mut used: Vec<PathBuf> = Vec::new();
-        for home in self.list()? {
-            match home.spec() {
-                Ok(spec) => used.extend(spec.base),
-                // One that is being made, or cannot be read: nothing is removed under it.
-                Err(_) => return Ok(()),
-            }
-        }
-        used.extend(
-            self.snapshots()?
-                .into_iter()
-                .filter_map(|(_, kept)| kept.spec.base),
-        );
-        let folder = self.root.join(".bases");
-        for entry in fs::read_dir(&folder).doing("list bases")?.flatten() {
-            if !used.contains(&entry.path()) {
-                sandbox::remove_layer(&entry.path()).doing("remove a base")?;
-            }
-        }
-        Ok(())
     }
 
     /// Every environment, by name.
