@@ -7,6 +7,7 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | `bases` | copies of workspaces that environments stand on |
 //! | `home` | folders and names of environments on disk |
 //! | `snapshot` | names of what was kept at one moment |
 //! | `spec` | what an environment was asked to be, kept as JSON |
@@ -15,6 +16,7 @@
 //! | `process` | the keeper itself |
 //! | `serve` | answering one command |
 
+mod bases;
 pub(crate) mod channel;
 pub(crate) mod home;
 pub(crate) mod message;

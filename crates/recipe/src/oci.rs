@@ -19,7 +19,7 @@ mod manifest;
 mod materialise;
 mod obtain;
 mod path;
-mod reference;
+pub(crate) mod reference;
 pub mod registry;
 mod scratch;
 mod store;

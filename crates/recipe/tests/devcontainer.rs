@@ -460,3 +460,33 @@ proptest! {
         let _ = reading(&text);
     }
 }
+
+#[test]
+fn a_repository_does_not_choose_which_services_of_this_machine_are_asked() {
+    let with = |image: &str, registry: Option<&str>| {
+        let folder = repository(&format!(r#"{{"image": "{image}"}}"#));
+        let context = Context {
+            default_registry: registry.map(str::to_owned),
+            ..context()
+        };
+        read(folder.path(), FILE, &context)
+    };
+    for image in [
+        "localhost:5000/a/b",
+        "127.0.0.1:5000/a",
+        "127.7.7.7:80/a:1",
+        "localhost/x",
+    ] {
+        match with(image, None) {
+            Err(Error::Devcontainer { key, problem, .. }) => {
+                assert_eq!(key, "image");
+                assert!(problem.contains("this machine"), "{problem}");
+            }
+            other => panic!("{image}: {other:?}"),
+        }
+        assert!(with(image, Some("registry.example")).is_err(), "{image}");
+    }
+    // What whoever runs this has chosen himself is his own.
+    assert!(with("a/b", Some("localhost:5000")).is_ok());
+    assert!(with("registry.example/a", None).is_ok());
+}

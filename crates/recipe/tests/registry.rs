@@ -5,6 +5,8 @@
 )]
 
 mod common;
+#[path = "registry/hostile.rs"]
+mod hostile;
 #[path = "common/server.rs"]
 mod server;
 

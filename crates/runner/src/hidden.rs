@@ -6,11 +6,12 @@
 //! the overlay's layer, so the cost is that of what was touched, not that of the repository.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use sha1::{Digest, Sha1};
 
 use crate::diff::Diff;
@@ -39,7 +40,7 @@ pub(crate) fn find(layer: &Path, index: &Path, diff: &Diff) -> io::Result<Option
         .flat_map(|file| [Some(file.path.as_str()), file.old_path.as_deref()])
         .flatten()
         .collect();
-    let upper = layer.join("upper");
+    let upper = OwnedFd::from(File::open(layer.join("upper"))?);
     let touched = touched(&upper, &named)?;
     if touched.is_empty() {
         return Ok(None);
@@ -49,7 +50,7 @@ pub(crate) fn find(layer: &Path, index: &Path, diff: &Diff) -> io::Result<Option
         tracked(&bytes).ok_or_else(|| io::Error::other("the index of the base cannot be read"))?;
     for path in touched {
         if let Some((mode, oid)) = tracked.get(path.as_slice())
-            && !is_same(&upper.join(std::ffi::OsStr::from_bytes(&path)), *mode, oid)?
+            && !is_same(&upper, &path, *mode, oid)?
         {
             return Ok(Some(String::from_utf8_lossy(&path).into_owned()));
         }
@@ -57,25 +58,43 @@ pub(crate) fn find(layer: &Path, index: &Path, diff: &Diff) -> io::Result<Option
     Ok(None)
 }
 
+/// Opens what lies at a path in the layer, going through no link and leaving it by no means: a program
+/// that is left over could swap a folder for a link at any moment.
+fn below(upper: &OwnedFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let path = if path.is_empty() { b"." } else { path };
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    Ok(openat2(upper, path, flags, Mode::empty(), resolve)?)
+}
+
 /// Everything in the layer that the diff does not name.
-fn touched(upper: &Path, named: &HashSet<&str>) -> io::Result<Vec<Vec<u8>>> {
+fn touched(upper: &OwnedFd, named: &HashSet<&str>) -> io::Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     let mut folders: Vec<Vec<u8>> = vec![Vec::new()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(upper.join(std::ffi::OsStr::from_bytes(&folder)))? {
+        let opened = below(upper, &folder, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for entry in Dir::read_from(opened)? {
             let entry = entry?;
+            let name = entry.file_name().to_bytes();
             let mut path = folder.clone();
             if !path.is_empty() {
                 path.push(b'/');
             }
-            path.extend_from_slice(entry.file_name().as_bytes());
-            if path == b".git" {
+            path.extend_from_slice(name);
+            if matches!(name, b"." | b"..") || path == b".git" {
                 continue;
             }
             if !named.contains(String::from_utf8_lossy(&path).as_ref()) {
                 found.push(path.clone());
             }
-            if entry.file_type()?.is_dir() {
+            let is_folder = match entry.file_type() {
+                FileType::Directory => true,
+                FileType::Unknown => File::from(below(upper, &path, OFlags::PATH)?)
+                    .metadata()?
+                    .is_dir(),
+                _ => false,
+            };
+            if is_folder {
                 folders.push(path);
             }
         }
@@ -84,15 +103,17 @@ fn touched(upper: &Path, named: &HashSet<&str>) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Whether what is in the layer is what the base has under the same name.
-fn is_same(path: &Path, mode: u32, oid: &[u8]) -> io::Result<bool> {
-    let kind = fs::symlink_metadata(path)?.file_type();
+fn is_same(upper: &OwnedFd, path: &[u8], mode: u32, oid: &[u8]) -> io::Result<bool> {
+    let found = below(upper, path, OFlags::PATH)?;
+    let kind = File::from(found.try_clone()?).metadata()?.file_type();
     let content = match mode & 0o170_000 {
         FILE if kind.is_file() => {
             let mut content = Vec::new();
-            fs::File::open(path)?.read_to_end(&mut content)?;
+            File::from(below(upper, path, OFlags::RDONLY | OFlags::NONBLOCK)?)
+                .read_to_end(&mut content)?;
             content
         }
-        LINK if kind.is_symlink() => fs::read_link(path)?.as_os_str().as_bytes().to_vec(),
+        LINK if kind.is_symlink() => readlinkat(&found, c"", Vec::new())?.into_bytes(),
         FILE | LINK => return Ok(false),
         // Submodules are folders.
         _ => return Ok(kind.is_dir()),

@@ -97,7 +97,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Makes the folders of a runner, and removes what an earlier one left.
 pub(crate) fn sweep(state: &Path, now: Timestamp, keep: Duration) -> io::Result<()> {
     for folder in ["bases", "layers"] {
-        fs::create_dir_all(state.join(folder))?;
+        sandbox::private_folder(&state.join(folder))?;
     }
     for entry in fs::read_dir(state.join("layers"))? {
         let entry = entry?;

@@ -3,13 +3,14 @@
 mod copy;
 pub(crate) mod place;
 mod remove;
+pub(crate) mod spot;
 pub(crate) mod tree;
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, fchown, lchown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, fchown, lchown};
 use std::path::{Path, PathBuf};
 
 pub(crate) use copy::{copy_into, is_copy};
@@ -104,6 +105,27 @@ pub(crate) fn make(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Makes a folder, where it is absent, that holds what environments write, and lets nobody reach what
+/// lies in it but this user and the environments' user. The latter may only pass through, and is
+/// kept out too where it is this user anyway.
+///
+/// What a program leaves below may have any mode and be any program: other users of the host must
+/// neither read nor execute it.
+///
+/// # Errors
+/// Those of making it and of changing its mode and group.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    let identity = identity::current();
+    fs::create_dir_all(path)?;
+    let mode = if identity.foreign {
+        chown(path, None, Some(identity.gid))?;
+        0o710
+    } else {
+        0o700
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 /// Gives one path to the environment's user, where that is another than ours. Follows no link.

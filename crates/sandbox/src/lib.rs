@@ -38,7 +38,7 @@ pub use error::SandboxError;
 pub use escape::{EscapeAttempt, escape_attempts};
 pub use exec_policy::{Digest, ExecEvent, ExecMode, ExecPolicy, ExecRule, ExecTarget, RuleVerdict};
 pub use identity::SANDBOX_UID;
-pub use layer::{prepare_base, remove_layer};
+pub use layer::{prepare_base, private_folder, remove_layer};
 pub use preflight::{Finding, Preflight, State, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{

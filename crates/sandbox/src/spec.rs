@@ -156,10 +156,11 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// CPU of the whole environment in thousandths of a core; needs a cgroup.
     pub cpu_milli: Option<u64>,
-    /// Bytes that workspace, home and outputs may add on disk to what they stand on; hard where the
-    /// host can (outputs excepted), else supervised: see [`quota_kind`](crate::storage::quota_kind).
+    /// Bytes that workspace, home, outputs, the `upper` of each mount and a writable root may add on
+    /// disk to what they stand on; hard where the host can (for workspace and home), else supervised:
+    /// see [`quota_kind`](crate::storage::quota_kind).
     pub disk_bytes: Option<u64>,
-    /// Files and folders that workspace, home and outputs may add.
+    /// Files and folders that they may add.
     pub disk_inodes: Option<u64>,
 }
 

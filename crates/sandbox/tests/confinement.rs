@@ -199,6 +199,31 @@ fn calls_that_no_step_needs_are_refused_live() {
 }
 
 #[test]
+fn no_program_takes_on_its_owner_and_ordinary_tools_do_their_work() {
+    let world = World::new();
+    let environment = world.empty("modes");
+    let ran = sh(&environment, "touch f; chmod u+s f; stat -c %a f");
+    assert!(ran.err.contains("Operation not permitted"), "{ran:?}");
+    assert_eq!(ran.out, "644\n");
+    // A folder that hands on its group, in all the ways that tools make one.
+    let tools = "set -e
+        git init -q --shared=group repository
+        cd repository
+        git config user.name a; git config user.email a@b
+        mkdir -p deep/er; echo one >deep/er/one; git add .; git commit -qm one; git gc -q
+        git clone -q . ../clone
+        cd ..
+        mkdir shared; chmod 2775 shared; echo two >shared/two; chmod 755 shared/two
+        install -m 755 shared/two shared/three
+        tar cpf all.tar repository shared; mkdir out; tar xpf all.tar -C out
+        cp -a shared again
+        perl -e 'open F, \">made\"; chmod 01777, \"out\"; mkdir \"x\", 0777'
+        stat -c %a shared out/shared again out again/two";
+    let ran = sh(&environment, tools).ok();
+    assert_eq!(ran, "2775\n2775\n2775\n1777\n755\n");
+}
+
+#[test]
 fn what_speaks_for_the_machine_is_masked_or_read_only() {
     let world = World::new();
     let environment = world.empty("masks");

@@ -109,6 +109,48 @@ fn a_file_that_is_open_and_has_no_name_is_counted() {
 }
 
 #[test]
+fn a_file_that_is_mapped_and_neither_open_nor_named_is_counted() {
+    let world = World::new();
+    let environment = limited(&world, Some(8 * MIB), None);
+    let number = if cfg!(target_arch = "x86_64") { 9 } else { 222 };
+    let map = |folder: &str, rounds: &str| {
+        format!(
+            r#"perl -e 'for (my $i = 0; {rounds}; $i++) {{
+                open my $f, "+>", "{folder}/f" or die; syswrite $f, "x" x 1000000; unlink "{folder}/f";
+                syscall({number}, 0, 1000000, 1, 2, fileno($f), 0) > 0 or die; close $f;
+                select undef, undef, undef, 0.02 }} sleep 1'"#
+        )
+    };
+    let why = reason(sh(&environment, &map("/work", "1")));
+    assert!(why.contains("bytes"), "{why}");
+    // What is in memory is bounded already.
+    sh(&environment, &map("/tmp", "$i < 20")).ok();
+}
+
+#[test]
+fn what_is_written_over_a_mount_counts_too() {
+    let world = World::new();
+    let below = world.place.join("below");
+    std::fs::create_dir(&below).unwrap();
+    let mut spec = world.spec("mounts", None);
+    spec.mounts = vec![sandbox::FolderMount {
+        source: below,
+        target: "/mnt/cache".into(),
+        writable: true,
+        upper: Some(world.place.join("over")),
+    }];
+    spec.limits.disk_bytes = Some(8 * MIB);
+    let environment = match world.supervisor.create(&spec) {
+        Ok(environment) => environment,
+        Err(error) => return common::skip(&format!("no overlays here: {error}")),
+    };
+    let fill =
+        "i=0; while :; do head -c 1000000 /dev/zero >/mnt/cache/f$i; i=$((i+1)); sleep 0.01; done";
+    let why = reason(sh(&environment, fill));
+    assert!(why.contains("bytes"), "{why}");
+}
+
+#[test]
 fn files_too_deep_to_be_measured_are_no_hiding_place() {
     for (name, levels) in [("a".repeat(200), 30), ("a".to_owned(), 600)] {
         let world = World::new();

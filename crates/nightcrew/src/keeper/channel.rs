@@ -72,19 +72,22 @@ impl Listener {
         let (_folder, address) = address(path)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
+        // A conversation may be over before it is accepted: nobody waits for the next one then.
+        rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket })
     }
 
-    /// The next conversation with a process of this user; others are hung up on.
-    pub(crate) fn accept(&self) -> io::Result<Channel> {
-        loop {
-            let socket = rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC)?;
-            let peer = rustix::net::sockopt::socket_peercred(&socket)?;
-            let own = rustix::process::geteuid();
-            if peer.uid == own || peer.uid.is_root() {
-                return Ok(Channel { socket });
-            }
-        }
+    /// The next conversation with a process of this user, where there is one; others are hung up on.
+    pub(crate) fn accept(&self) -> io::Result<Option<Channel>> {
+        use rustix::io::Errno;
+        let socket = match rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            Err(Errno::WOULDBLOCK | Errno::CONNABORTED | Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let peer = rustix::net::sockopt::socket_peercred(&socket)?;
+        let own = rustix::process::geteuid();
+        Ok((peer.uid == own || peer.uid.is_root()).then_some(Channel { socket }))
     }
 }
 
@@ -200,7 +203,8 @@ mod tests {
         let path = deep.join("socket");
         let listener = Listener::bind(&path).unwrap();
         let ours = Channel::connect(&path).unwrap();
-        let theirs = listener.accept().unwrap();
+        let theirs = listener.accept().unwrap().unwrap();
+        assert!(listener.accept().unwrap().is_none());
         let (mut read, write) = std::io::pipe().unwrap();
         ours.send(&"hello", &[write.as_fd()]).unwrap();
         drop(write);

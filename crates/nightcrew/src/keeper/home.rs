@@ -5,9 +5,9 @@
 //! and snapshots of it, `.bases` copies of workspaces, `.roots` images and set-ups, `.snapshots` the
 //! names of snapshots.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -77,10 +77,17 @@ impl Homes {
     pub(crate) fn open(data_dir: &DataDir) -> Result<Self, Failure> {
         let root = data_dir.root().join("environments");
         fs::create_dir_all(&root).doing(format_args!("make {}", root.display()))?;
-        for private in [".snapshots", ".bases"] {
-            let path = root.join(private);
-            fs::create_dir_all(&path).doing(format_args!("make {}", path.display()))?;
+        let protect = |path: &Path| format!("protect {}", path.display());
+        // What environments write and stand on; they may pass through.
+        for passed in [".bases", ".roots"] {
+            let path = root.join(passed);
+            sandbox::private_folder(&path).doing(protect(&path))?;
         }
+        // Holds variables.
+        let notes = root.join(".snapshots");
+        fs::create_dir_all(&notes)
+            .and_then(|()| fs::set_permissions(&notes, Permissions::from_mode(0o700)))
+            .doing(protect(&notes))?;
         let storage = Storage::open(&root.join(".storage")).doing("open what environments keep")?;
         Ok(Self { root, storage })
     }
@@ -93,14 +100,6 @@ impl Homes {
     /// Where unpacked images and finished set-ups are.
     pub(crate) fn roots(&self) -> runner::root::Roots {
         runner::root::Roots::at(self.root.join(".roots"))
-    }
-
-    /// A place for a copy of a workspace, which lives as long as somebody stands on it.
-    pub(crate) fn new_base(&self) -> Result<PathBuf, Failure> {
-        let mut bytes = [0; 12];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| Failure::new(format!("there are no random bytes: {error}")))?;
-        Ok(self.root.join(".bases").join(hex::encode(bytes)))
     }
 
     /// Removes an environment or a snapshot with everything that only it stood on.
@@ -121,30 +120,6 @@ impl Homes {
                 .doing(format_args!("remove the environment `{name}`"))?;
         }
         self.sweep()
-    }
-
-    /// Removes bases that nothing stands on any more.
-    fn sweep(&self) -> Result<(), Failure> {
-        let mut used: Vec<PathBuf> = Vec::new();
-        for home in self.list()? {
-            match home.spec() {
-                Ok(spec) => used.extend(spec.base),
-                // One that is being made, or cannot be read: nothing is removed under it.
-                Err(_) => return Ok(()),
-            }
-        }
-        used.extend(
-            self.snapshots()?
-                .into_iter()
-                .filter_map(|(_, kept)| kept.spec.base),
-        );
-        let folder = self.root.join(".bases");
-        for entry in fs::read_dir(&folder).doing("list bases")?.flatten() {
-            if !used.contains(&entry.path()) {
-                sandbox::remove_layer(&entry.path()).doing("remove a base")?;
-            }
-        }
-        Ok(())
     }
 
     /// Every environment, by name.
@@ -279,12 +254,8 @@ impl Home {
 
     /// Writes down what it is asked to be. The file appears when it is whole.
     pub(crate) fn write_spec(&self, spec: &Spec) -> Result<(), Failure> {
-        let path = self.spec_file();
-        let half = path.with_extension("half");
         let text = serde_json::to_string_pretty(spec).doing("describe the environment")?;
-        fs::write(&half, text)
-            .and_then(|()| fs::rename(&half, &path))
-            .doing(format_args!("write {}", path.display()))
+        write_note(&self.spec_file(), &text)
     }
 
     /// Takes the lock that a keeper holds for its life; `None` when one lives.
@@ -368,6 +339,22 @@ impl Home {
     }
 }
 
+/// Writes a file that holds variables: for this user only, and whole or not at all.
+pub(super) fn write_note(path: &Path, text: &str) -> Result<(), Failure> {
+    let half = path.with_extension("half");
+    // One that was left may have another mode.
+    let _ = fs::remove_file(&half);
+    let mut options = File::options();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&half)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&half, path))
+        .doing(format_args!("write {}", path.display()))
+}
+
 /// One question, one answer.
 pub(crate) fn ask(channel: &Channel, request: &Request) -> Result<Answer, Failure> {
     channel
@@ -405,6 +392,29 @@ mod tests {
         for name in ["a", "env-1", "my.env_2"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn others_reach_nothing_that_environments_write_or_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let homes = homes(folder.path());
+        // As an earlier version left it.
+        let open = Permissions::from_mode(0o755);
+        for name in [".storage", ".bases", ".roots", ".snapshots"] {
+            fs::set_permissions(homes.root().join(name), open.clone()).unwrap();
+        }
+        let homes = self::homes(folder.path());
+        for name in [".storage", ".bases", ".roots", ".snapshots"] {
+            let mode = fs::metadata(homes.root().join(name)).unwrap().permissions();
+            assert_eq!(mode.mode() & 0o007, 0, "{name}");
+            assert_eq!(mode.mode() & 0o060, 0, "{name}");
+        }
+        let note = homes.root().join(".snapshots/a.json");
+        write_note(&note, "{}").unwrap();
+        write_note(&note, "[]").unwrap();
+        let mode = fs::metadata(&note).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(note).unwrap(), "[]");
     }
 
     #[test]

@@ -25,6 +25,9 @@ const ARGUMENT: &str = "env-keeper";
 /// How often a keeper looks whether its environment is still there.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long a keeper lets be when it cannot hear a command.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// What the conversations of a keeper share.
 pub(super) struct Keeper {
     /// Absent once it is destroyed.
@@ -163,10 +166,21 @@ fn keep(home: &Home) -> Result<(), Failure> {
             if ended || !is_there(keeper.supervisor) {
                 return Ok(());
             }
-            if wanted {
-                let channel = listener.accept().doing("hear a command")?;
-                let keeper = &keeper;
-                scope.spawn(move || serve::converse(keeper, &channel));
+            if !wanted {
+                continue;
+            }
+            match listener.accept() {
+                Ok(Some(channel)) => {
+                    let (keeper, ending) = (&keeper, &ending);
+                    scope.spawn(move || serve::converse(keeper, &channel, ending));
+                }
+                Ok(None) => {}
+                // Descriptors or memory may be short for a while. The environment is worth more than
+                // a command, which can be given again.
+                Err(error) => {
+                    tracing::warn!("a command was not heard: {error}");
+                    either(&ending, &ending, Some(BREATH)).doing("wait for commands")?;
+                }
             }
         }
     });

@@ -19,8 +19,14 @@ use crate::failure::{Doing, Failure};
 /// How often exec control is asked what it did while a program runs.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Hears one request and answers it.
-pub(super) fn converse(keeper: &Keeper, channel: &Channel) {
+/// How long a command may take to say what it wants: it does so at once.
+const TO_SPEAK: Duration = Duration::from_secs(10);
+
+/// Hears one request and answers it. A keeper that ends waits for nobody who has said nothing.
+pub(super) fn converse(keeper: &Keeper, channel: &Channel, ending: &impl AsFd) {
+    if !speaks(channel, ending, TO_SPEAK) {
+        return;
+    }
     let answered = match channel.receive::<Request>() {
         Ok(Some((request, fds))) => answer(keeper, channel, request, fds),
         Ok(None) => return,
@@ -37,6 +43,19 @@ pub(super) fn converse(keeper: &Keeper, channel: &Channel) {
     if ends {
         let mut end = keeper.end.lock().unwrap_or_else(PoisonError::into_inner);
         drop(end.take());
+    }
+}
+
+/// Waits until there is a request; false when there is none in time, or this keeper ends.
+fn speaks(channel: &Channel, ending: &impl AsFd, patience: Duration) -> bool {
+    let end = Instant::now() + patience;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match either(channel, ending, Some(left)) {
+            Ok((true, _)) => return true,
+            Ok((false, false)) if !left.is_zero() => {}
+            _ => return false,
+        }
     }
 }
 
@@ -256,5 +275,29 @@ fn failure(error: SandboxError) -> Failure {
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::Listener;
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_keeps_no_keeper() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = Listener::bind(&path).unwrap();
+        let silent = Channel::connect(&path).unwrap();
+        let channel = listener.accept().unwrap().unwrap();
+        let (ending, end) = io::pipe().unwrap();
+        assert!(!speaks(&channel, &ending, Duration::from_millis(10)));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| speaks(&channel, &ending, Duration::from_secs(600)));
+            drop(end);
+            assert!(!waiting.join().unwrap());
+        });
+        silent.send(&Request::Status, &[]).unwrap();
+        assert!(speaks(&channel, &ending, Duration::from_secs(600)));
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sandbox::storage::{Snapshot, SnapshotId};
 use serde::{Deserialize, Serialize};
 
-use super::home::{Homes, check_name};
+use super::home::{Homes, check_name, write_note};
 use super::spec::Spec;
 use crate::failure::{Doing, Failure};
 
@@ -59,12 +59,8 @@ impl Homes {
     /// Gives a snapshot a name that nothing else has.
     pub(crate) fn name_snapshot(&self, name: &str, kept: &Kept) -> Result<(), Failure> {
         self.check_free(name)?;
-        let path = self.note(name);
-        let half = path.with_extension("half");
         let text = serde_json::to_string_pretty(kept).doing("describe the snapshot")?;
-        fs::write(&half, text)
-            .and_then(|()| fs::rename(&half, &path))
-            .doing(format_args!("write {}", path.display()))
+        write_note(&self.note(name), &text)
     }
 
     /// Whether nothing is called so.

@@ -15,6 +15,7 @@ use super::substitute::Variables;
 use super::table::row_of;
 use crate::files::{open_root, read_small};
 use crate::oci::Reference;
+use crate::oci::reference::is_loopback;
 use crate::recipe::{Image, ImageSource, Recipe, Root, WORKSPACE};
 use crate::{Command, Digest, Error};
 
@@ -199,6 +200,14 @@ impl<'a> Reader<'a> {
             None => image.parse(),
         };
         let reference = reference.map_err(|error| problem(file, "image", error.to_string()))?;
+        // The one place that is spoken to without TLS by itself. A repository must not choose which
+        // services of this machine are asked for what.
+        if is_loopback(&reference.registry)
+            && context.default_registry.as_deref() != Some(reference.registry.as_str())
+        {
+            let text = "names a registry of this machine, which a repository may not; name the image in the automation or on the command line";
+            return Err(problem(file, "image", text));
+        }
         let root = Root::Image(Image {
             digest: None,
             source: ImageSource::Registry(reference.to_string()),

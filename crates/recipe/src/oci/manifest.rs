@@ -186,6 +186,16 @@ impl Manifest {
                 &format!("it has more than {} layers", limits.layers),
             ));
         }
+        // Packed, they take room before anything of them is known; and hardly anything is larger
+        // packed than unpacked.
+        let mut sizes = self.layers.iter().map(|layer| layer.size);
+        let total = sizes.try_fold(0_u64, u64::checked_add);
+        if total.is_none_or(|total| total > limits.total_bytes) {
+            return Err(problem(
+                image,
+                &format!("its layers have more than {} bytes", limits.total_bytes),
+            ));
+        }
         for layer in &self.layers {
             let kind = &layer.media_type;
             // Foreign layers lie somewhere else; encrypted ones need a key.

@@ -4,6 +4,7 @@
 //! written out: a short name means another image on every machine that completes it differently.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::{Digest, Error};
@@ -48,6 +49,19 @@ impl Reference {
             format!("{host}/library/{text}").parse()
         }
     }
+}
+
+/// Loopback addresses, and the one name that means them.
+pub(crate) fn is_loopback(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 impl FromStr for Reference {

@@ -33,6 +33,9 @@ pub struct RegistryOptions {
     pub proxy: Option<String>,
     /// How long to wait for a connection, an answer, or further bytes.
     pub patience: Duration,
+    /// Bytes per second at which an answer must arrive, on the whole: a blob that would take longer,
+    /// beyond `patience`, is given up.
+    pub slowest: u64,
 }
 
 /// A name and a password or token.
@@ -62,6 +65,7 @@ impl Default for RegistryOptions {
             certificates: None,
             proxy: None,
             patience: Duration::from_secs(30),
+            slowest: 32 * 1024,
         }
     }
 }
@@ -105,7 +109,9 @@ impl<'a> RegistryImage<'a> {
         if let Some(bytes) = digest.and_then(|digest| self.kept(&digest)) {
             return Ok(bytes);
         }
-        let response = self.client.get(Wanted::Manifest(wanted))?;
+        let response = self
+            .client
+            .get(Wanted::Manifest(wanted), Limits::METADATA)?;
         let bytes = read_metadata(&what, response, digest, size)?;
         if let Some(digest) = digest {
             self.keep(&digest, bytes.as_slice(), bytes.len() as u64, &what)?;
@@ -131,7 +137,7 @@ impl<'a> RegistryImage<'a> {
             return Ok(path);
         }
         let text = digest.to_string();
-        let response = self.client.get(Wanted::Blob(&text))?;
+        let response = self.client.get(Wanted::Blob(&text), size)?;
         self.keep(&digest, response, size, &format!("blob {digest}"))?;
         Ok(path)
     }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What came in: path and `Authorization`.
 pub(crate) type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
@@ -61,7 +62,20 @@ impl Server {
         Self::listen(handler, None)
     }
 
+    /// A server that answers at one path byte by byte, with a pause after each.
+    pub(crate) fn start_dripping(handler: Handler, path: String, pause: Duration) -> Self {
+        Self::listen_with(handler, None, Some((path, pause)))
+    }
+
     fn listen(handler: Handler, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self::listen_with(handler, tls, None)
+    }
+
+    fn listen_with(
+        handler: Handler,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        drip: Option<(String, Duration)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Seen::default();
@@ -69,16 +83,17 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (handler, log, tls) = (Arc::clone(&handler), Arc::clone(&log), tls.clone());
+                let drip = drip.clone();
                 std::thread::spawn(move || match tls {
                     Some(tls) => {
                         let connection = rustls::ServerConnection::new(tls).unwrap();
                         let stream = rustls::StreamOwned::new(connection, stream.unwrap());
-                        serve(stream, &handler, &log, |stream| {
+                        serve(stream, &handler, &log, drip.as_ref(), |stream| {
                             stream.conn.send_close_notify();
                             let _ = stream.flush();
                         });
                     }
-                    None => serve(stream.unwrap(), &handler, &log, |stream| {
+                    None => serve(stream.unwrap(), &handler, &log, drip.as_ref(), |stream| {
                         let _ = stream.shutdown(std::net::Shutdown::Write);
                     }),
                 });
@@ -123,7 +138,13 @@ impl Server {
     }
 }
 
-fn serve<S: Read + Write>(stream: S, handler: &Handler, log: &Seen, close: impl Fn(&mut S)) {
+fn serve<S: Read + Write>(
+    stream: S,
+    handler: &Handler,
+    log: &Seen,
+    drip: Option<&(String, Duration)>,
+    close: impl Fn(&mut S),
+) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     // A client that does not trust the certificate says nothing.
@@ -147,6 +168,7 @@ fn serve<S: Read + Write>(stream: S, handler: &Handler, log: &Seen, close: impl 
     log.lock()
         .unwrap()
         .push((path.clone(), authorization.clone()));
+    let pause = drip.filter(|(dripping, _)| *dripping == path);
     let answer = handler(&Request {
         path,
         authorization,
@@ -162,10 +184,23 @@ fn serve<S: Read + Write>(stream: S, handler: &Handler, log: &Seen, close: impl 
     )
     .unwrap();
     let stream = reader.get_mut();
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(&answer.body))
-        .and_then(|()| stream.flush());
+    let _ = stream.write_all(head.as_bytes());
+    let pieces = answer.body.chunks(match pause {
+        Some(_) => 1,
+        None => answer.body.len().max(1),
+    });
+    for piece in pieces {
+        if stream
+            .write_all(piece)
+            .and_then(|()| stream.flush())
+            .is_err()
+        {
+            break;
+        }
+        if let Some((_, pause)) = pause {
+            std::thread::sleep(*pause);
+        }
+    }
     close(stream);
     // Until the other side is done, so that it reads all of the answer.
     let _ = stream.read(&mut [0; 64]);

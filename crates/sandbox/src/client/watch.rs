@@ -9,7 +9,8 @@ use super::environment::Link;
 use crate::layer::UPPER;
 use crate::message::Order;
 use crate::spec::EnvironmentSpec;
-use crate::storage::quota::{DiskUsage, Unmeasurable, measure, nameless};
+use crate::storage::nameless::nameless;
+use crate::storage::quota::{DiskUsage, Unmeasurable, measure};
 use crate::sys::{attribute, btrfs, process};
 
 /// Between two looks, unless looking takes long: then it must not take more than a tenth of the time.
@@ -70,9 +71,7 @@ impl Watch {
         if limits.disk_bytes.is_none() && limits.disk_inodes.is_none() {
             return;
         }
-        let trees = [&spec.workspace].into_iter().chain(&spec.home);
-        let trees = trees.map(|tree| tree.layer.join(UPPER));
-        let trees: Vec<PathBuf> = trees.chain(spec.outputs.clone()).collect();
+        let trees = written(spec);
         let forked = spec.workspace.layer.as_path();
         let before = if btrfs::is_subvolume(forked) {
             measure(&trees, &|_| false).unwrap_or_default()
@@ -101,6 +100,17 @@ impl Watch {
             std::thread::spawn(move || shared.run());
         }
     }
+}
+
+/// Every tree that an environment writes to and nothing else does.
+fn written(spec: &EnvironmentSpec) -> Vec<PathBuf> {
+    let trees = [&spec.workspace].into_iter().chain(&spec.home);
+    let mounts = spec.mounts.iter().filter_map(|mount| mount.upper.as_ref());
+    let layers = trees.map(|tree| &tree.layer).chain(mounts);
+    let uppers = layers
+        .chain(&spec.root.writable)
+        .map(|layer| layer.join(UPPER));
+    uppers.chain(spec.outputs.clone()).collect()
 }
 
 impl Drop for Watch {
@@ -202,7 +212,7 @@ impl Watched {
         let over = |what, used: u64, quota: Option<u64>| {
             let quota = quota.filter(|quota| used > *quota)?;
             Some(format!(
-                "{used} {what} of workspace, home and outputs are more than the quota of {quota}"
+                "{used} {what} of workspace, home, outputs and other folders that are written are more than the quota of {quota}"
             ))
         };
         let bytes = over("bytes", used.bytes, self.bytes);
@@ -219,7 +229,7 @@ impl Watched {
 fn spare_the_host(watched: &mut [Watched]) {
     let running = watched.iter().filter(|one| !one.settled);
     let short = running.filter(|one| {
-        one.trees.first().is_some_and(|tree| {
+        one.trees.iter().any(|tree| {
             attribute::file_system(tree)
                 .is_ok_and(|host| host.free_bytes < RESERVE.min(host.bytes / RESERVE_PART))
         })
@@ -237,4 +247,34 @@ fn kill(link: &Link, step: u64, reason: String) {
     link.blame(step, reason);
     // An environment that is gone has no step left.
     let _ = link.order(&Order::Kill(step), &[]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{FolderMount, Workspace};
+
+    #[test]
+    fn everything_that_an_environment_alone_writes_to_is_watched() {
+        let tree = |layer: &str| Workspace {
+            base: None,
+            frozen: Vec::new(),
+            layer: layer.into(),
+        };
+        let mount = |upper: Option<&str>| FolderMount {
+            source: "/cache".into(),
+            target: "/mnt/cache".into(),
+            writable: true,
+            upper: upper.map(PathBuf::from),
+        };
+        let mut spec = EnvironmentSpec::new("a", tree("/w"));
+        spec.home = Some(tree("/h"));
+        spec.mounts = vec![mount(Some("/m")), mount(None), mount(Some("/n"))];
+        spec.root.writable = Some("/r".into());
+        spec.outputs = Some("/o".into());
+        let trees = [
+            "/w/upper", "/h/upper", "/m/upper", "/n/upper", "/r/upper", "/o",
+        ];
+        assert_eq!(written(&spec), trees.map(PathBuf::from));
+    }
 }

@@ -13,7 +13,8 @@ use super::{Gate, keeper, process, register, teller};
 use crate::sys::fanotify::{self, Batch, Event};
 use crate::sys::{file, lease, other};
 
-/// Threads for what takes time, and how many of them one environment may occupy.
+/// Threads for what takes time, and how many of them one environment may occupy where nobody else
+/// wants one.
 const WORKERS: usize = 4;
 pub(super) const SHARE: usize = 2;
 
@@ -44,7 +45,7 @@ pub(super) fn run(inheritance: &Inheritance<'_>) -> io::Result<()> {
         divided: std::sync::Mutex::default(),
         held: std::sync::Mutex::default(),
         digests: super::digests::Digests::default(),
-        later: super::queue::Queue::new(SHARE),
+        later: super::queue::Queue::new(WORKERS, SHARE),
         bell: ring,
         telling: std::sync::atomic::AtomicBool::new(false),
         serial: AtomicU64::new(1),

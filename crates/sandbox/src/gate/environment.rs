@@ -92,6 +92,8 @@ pub(super) struct Rules {
     /// Programs of the root whose output may execute, and whose input is judged, by path inside.
     pub(super) producers: HashSet<PathBuf>,
     pub(super) interpreters: HashSet<PathBuf>,
+    /// Content of the latter, for copies; and of the loaders that start them.
+    pub(super) interpreter_digests: HashSet<Digest>,
     /// What masks in the root stand for.
     pub(super) masked: HashMap<PathBuf, (usize, Digest)>,
 }
@@ -291,6 +293,7 @@ pub(super) fn compile(
         root: Arc::clone(root),
         producers: HashSet::new(),
         interpreters: HashSet::new(),
+        interpreter_digests: HashSet::new(),
         masked: HashMap::new(),
     };
     let mut found = Vec::new();
@@ -300,7 +303,14 @@ pub(super) fn compile(
                 rules.producers.insert(place.inside);
             }
             TargetAt::Interpreter(_) => {
-                rules.interpreters.insert(place.inside);
+                // A loader that is told a program executes it, and is what is seen to execute.
+                let loader = loader_of(&place.host).and_then(|path| root.follow(&path));
+                for place in [Some(place), loader].into_iter().flatten() {
+                    if let Ok((digest, _)) = digest(&place) {
+                        rules.interpreter_digests.insert(digest);
+                    }
+                    rules.interpreters.insert(place.inside);
+                }
             }
             TargetAt::Rule(at) => {
                 if let Ok((digest, size)) = digest(&place) {
@@ -316,4 +326,16 @@ pub(super) fn compile(
     }
     rules.policy = Policy::compile(policy, &found);
     rules
+}
+
+/// Bytes of a program that hold the name of its loader: it stands in the first page.
+const LOADER_WITHIN: u64 = 64 * 1024;
+
+/// The loader that a program of the root names.
+fn loader_of(program: &Path) -> Option<PathBuf> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let file = std::fs::File::open(program).ok()?;
+    file.take(LOADER_WITHIN).read_to_end(&mut head).ok()?;
+    crate::vm::elf::interpreter(&head).ok()?
 }

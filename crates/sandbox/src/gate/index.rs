@@ -12,11 +12,16 @@ use std::sync::OnceLock;
 use super::mounts::Mount;
 use super::policy::TargetAt;
 use crate::exec_policy::{ExecPolicy, ExecTarget};
+use crate::layer::spot::Spot;
+use crate::sys::attribute;
 
 /// Most files and folders of a root that are looked at.
 const MAX_ENTRIES: usize = 4_000_000;
 /// Most links followed for one path, as in the kernel.
 const MAX_LINKS: usize = 40;
+
+/// Largest list of a package that is read.
+const MAX_LIST: u64 = 64 << 20;
 
 /// The folders a root is made of.
 #[derive(Debug, Default)]
@@ -95,23 +100,40 @@ impl Root {
         self
     }
 
-    /// Host paths that may be behind a path inside.
-    fn hosts<'a>(&'a self, inside: &'a Path) -> impl Iterator<Item = PathBuf> + 'a {
-        let at = self
-            .layers
-            .iter()
-            .find_map(|(at, _)| inside.starts_with(at).then_some(at));
-        self.layers
-            .iter()
-            .filter(move |(layer, _)| Some(layer) == at)
-            .filter_map(move |(layer, host)| {
-                let rest = inside.strip_prefix(layer).ok()?;
-                Some(if rest.as_os_str().is_empty() {
-                    host.clone()
-                } else {
-                    host.join(rest)
-                })
-            })
+    /// The layers of the mount that shows a path inside, highest first, and the path's rest in them.
+    fn stack<'a>(&'a self, inside: &'a Path) -> (Vec<&'a Path>, &'a Path) {
+        let fits = |(at, _): &&(PathBuf, PathBuf)| inside.starts_with(at);
+        let Some((at, _)) = self.layers.iter().find(fits) else {
+            return (Vec::new(), inside);
+        };
+        let layers = self.layers.iter().filter(|(layer, _)| layer == at);
+        let rest = inside.strip_prefix(at).unwrap_or(inside);
+        (layers.map(|(_, host)| host.as_path()).collect(), rest)
+    }
+
+    /// What is shown at a path inside that goes through no link: that of the highest layer which has
+    /// something there, unless a higher one hides it. Where it is on the host, and what it is.
+    fn shown(&self, inside: &Path) -> Option<(PathBuf, fs::Metadata)> {
+        let (layers, rest) = self.stack(inside);
+        if let [only] = layers.as_slice() {
+            let host = below(only, rest);
+            let meta = fs::symlink_metadata(&host).ok()?;
+            return Some((host, meta));
+        }
+        for layer in layers {
+            match Found::of(layer, rest) {
+                Found::This(host, meta) => return Some((host, meta)),
+                Found::Hidden => return None,
+                Found::Nothing => {}
+            }
+        }
+        None
+    }
+
+    /// The content of a file that package managers keep.
+    fn read(&self, inside: &Path) -> Option<Vec<u8>> {
+        let (host, meta) = self.shown(inside)?;
+        (meta.is_file() && meta.len() <= MAX_LIST).then(|| fs::read(host).ok())?
     }
 
     /// The regular file a path inside leads to, through links, never leaving the root.
@@ -125,7 +147,9 @@ impl Root {
                 continue;
             }
             at.push(&part);
-            let Some(link) = self.hosts(&at).find_map(|host| fs::read_link(host).ok()) else {
+            // In what a higher layer hides there may be a link too.
+            let shown = self.shown(&at).filter(|(_, meta)| meta.is_symlink());
+            let Some(link) = shown.and_then(|(host, _)| fs::read_link(host).ok()) else {
                 continue;
             };
             links += 1;
@@ -142,11 +166,8 @@ impl Root {
             }
         }
         let of_top = |host: &PathBuf| self.top.as_ref().is_some_and(|top| host.starts_with(top));
-        let host = self
-            .hosts(&at)
-            .filter(|host| !of_top(host))
-            .find(|host| fs::symlink_metadata(host).is_ok_and(|meta| meta.is_file()))?;
-        Some(Place { inside: at, host })
+        let (host, meta) = self.shown(&at)?;
+        (meta.is_file() && !of_top(&host)).then_some(Place { inside: at, host })
     }
 
     fn tree(&self) -> &Tree {
@@ -225,24 +246,23 @@ impl Root {
             return Vec::new();
         }
         let lists = Path::new("/var/lib/dpkg/info");
-        let mut folders: Vec<PathBuf> = self.hosts(lists).collect();
         // A root of the host's /usr has the host's packages, whose lists lie beside it.
-        if self
+        let of_host = self
             .layers
             .iter()
-            .any(|(_, host)| host == Path::new("/usr"))
-        {
-            folders.push(lists.to_owned());
-        }
+            .any(|(_, host)| host == Path::new("/usr"));
         let names = [
             format!("{name}.list"),
             format!("{name}:amd64.list"),
             format!("{name}:arm64.list"),
         ];
-        let list = folders
+        let list = names
             .iter()
-            .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
-            .find_map(|path| fs::read(path).ok())
+            .map(|name| lists.join(name))
+            .find_map(|path| {
+                let shown = self.read(&path);
+                shown.or_else(|| of_host.then(|| fs::read(&path).ok())?)
+            })
             .unwrap_or_default();
         list.split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -256,10 +276,7 @@ impl Root {
         let Some(base) = record.parent().and_then(Path::parent) else {
             return;
         };
-        let text = self
-            .hosts(record)
-            .find_map(|host| fs::read(host).ok())
-            .unwrap_or_default();
+        let text = self.read(record).unwrap_or_default();
         let files = text
             .split(|byte| *byte == b'\n')
             .filter_map(|line| line.split(|byte| *byte == b',').next())
@@ -269,20 +286,25 @@ impl Root {
     }
 
     fn executables_below(&self, folder: &Path, found: &mut Vec<Place>) {
-        for host in self.hosts(folder) {
-            let mut folders = vec![host.clone()];
-            while let Some(next) = folders.pop() {
-                for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-                    let path = entry.path();
-                    let kind = entry.file_type();
+        let (layers, rest) = self.stack(folder);
+        for layer in layers {
+            let Ok(top) = Spot::top(layer) else {
+                continue;
+            };
+            let mut folders = vec![(top.at(rest.to_owned()), folder.to_owned())];
+            while let Some((spot, inside)) = folders.pop() {
+                // Through no link: what a higher layer hides may lead anywhere.
+                let listed = spot.folder().and_then(|(grip, _)| grip.list());
+                for entry in listed.into_iter().flatten().flatten() {
+                    let (name, kind) = (entry.file_name(), entry.file_type());
+                    let inside = inside.join(&name);
                     if kind.as_ref().is_ok_and(fs::FileType::is_dir) {
-                        folders.push(path);
-                    } else if kind.is_ok_and(|kind| kind.is_file()) {
-                        let rest = path.strip_prefix(&host).unwrap_or(&path);
-                        let place = Place {
-                            inside: folder.join(rest),
-                            host: path.clone(),
-                        };
+                        folders.push((spot.child(&name), inside));
+                    } else if kind.is_ok_and(|kind| kind.is_file())
+                        && let Some((host, meta)) = self.shown(&inside)
+                        && meta.is_file()
+                    {
+                        let place = Place { inside, host };
                         if is_executable(&place) {
                             found.push(place);
                         }
@@ -301,14 +323,16 @@ impl Root {
                 for entry in self.tree().entries.iter().filter(|entry| !entry.folder) {
                     let inside = self.path_of(entry);
                     super::beat::tick();
-                    for host in self.hosts(&inside) {
-                        if let Ok(meta) = fs::symlink_metadata(&host)
-                            && meta.is_file()
-                            && meta.len() > 0
-                        {
-                            sizes.entry(meta.len()).or_default().push(host);
-                        }
+                    if let Some((host, meta)) = self.shown(&inside)
+                        && meta.is_file()
+                        && meta.len() > 0
+                    {
+                        sizes.entry(meta.len()).or_default().push(host);
                     }
+                }
+                for hosts in sizes.values_mut() {
+                    hosts.sort_unstable();
+                    hosts.dedup();
                 }
                 sizes
             })
@@ -322,6 +346,56 @@ impl Root {
             .into_iter()
             .flat_map(|(at, target)| self.find(target).into_iter().map(move |place| (at, place)))
             .collect()
+    }
+}
+
+/// What one layer has at a path.
+enum Found {
+    /// This, and lower layers do not matter.
+    This(PathBuf, fs::Metadata),
+    /// A whiteout, or something over which nothing lower is seen.
+    Hidden,
+    Nothing,
+}
+
+impl Found {
+    fn of(layer: &Path, rest: &Path) -> Self {
+        let mut host = layer.to_owned();
+        let mut opaque = false;
+        let mut parts = rest.components().peekable();
+        while let Some(part) = parts.next() {
+            host.push(part);
+            match fs::symlink_metadata(&host) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !opaque => {
+                    return Self::Nothing;
+                }
+                Err(_) => return Self::Hidden,
+                Ok(meta) if attribute::is_whiteout(&meta) => return Self::Hidden,
+                Ok(meta) if parts.peek().is_none() => return Self::This(host, meta),
+                Ok(meta) if meta.is_dir() => opaque |= is_opaque(&host),
+                // A link too: where it leads is nothing of this layer.
+                Ok(_) => return Self::Hidden,
+            }
+        }
+        match fs::symlink_metadata(&host) {
+            Ok(meta) => Self::This(host, meta),
+            Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// Whether a folder hides what is below it. Overlays of root and of others say so differently.
+fn is_opaque(folder: &Path) -> bool {
+    [c"user.overlay.opaque", c"trusted.overlay.opaque"]
+        .iter()
+        .any(|name| attribute::get(folder, name).is_ok_and(|value| value.as_deref() == Some(b"y")))
+}
+
+fn below(host: &Path, rest: &Path) -> PathBuf {
+    if rest.as_os_str().is_empty() {
+        host.to_owned()
+    } else {
+        host.join(rest)
     }
 }
 

@@ -113,3 +113,50 @@ fn content_is_looked_for_among_files_of_its_size() {
     assert!(made.root.of_size(2)[0].ends_with("bin/lower"));
     assert!(made.root.of_size(12345).is_empty());
 }
+
+#[test]
+fn of_stacked_layers_the_highest_counts_and_hides_what_is_below() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let file = |path: &str, content: &str| {
+        fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+        fs::write(at(path), content).unwrap();
+        fs::set_permissions(at(path), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    file("outside/secret", "of the host");
+    for name in ["gone", "file", "opaque/tool", "node_modules/pack/a"] {
+        file(&format!("low/bin/{name}"), "low");
+    }
+    symlink("gone", at("low/bin/link")).unwrap();
+    symlink(at("outside"), at("low/bin/folder")).unwrap();
+    symlink(at("outside"), at("low/bin/node_modules/pack/away")).unwrap();
+    file("low/bin/below", "below");
+    file("high/bin/link", "no link");
+    file("high/bin/folder/own", "own");
+    fs::create_dir_all(at("high/bin/file")).unwrap();
+    fs::create_dir_all(at("high/bin/opaque")).unwrap();
+    crate::layer::tree::make_opaque(&at("high/bin/opaque")).unwrap();
+    attribute::make_node(&at("high/bin/gone"), libc::S_IFCHR).unwrap();
+    fs::create_dir_all(at("high/bin/node_modules/pack/away")).unwrap();
+    fs::create_dir(at("top")).unwrap();
+    let trees = [at("high"), at("low")];
+    let root = Root::default().with_trees(&trees).with_top(at("top"));
+    let host = |path: &str| root.follow(Path::new(path)).map(|place| place.host);
+    assert_eq!(host("/bin/below"), Some(at("low/bin/below")));
+    // Not what the lower link of the name leads to.
+    assert_eq!(host("/bin/link"), Some(at("high/bin/link")));
+    assert_eq!(host("/bin/gone"), None);
+    assert_eq!(host("/bin/file"), None);
+    assert_eq!(host("/bin/opaque/tool"), None);
+    assert_eq!(host("/bin/folder/own"), Some(at("high/bin/folder/own")));
+    assert_eq!(host("/bin/folder/secret"), None);
+    let name = |name: &str| inside(&root, &ExecTarget::Name(name.to_owned()));
+    assert!(name("gone").is_empty() && name("tool").is_empty() && name("secret").is_empty());
+    let package = inside(&root, &ExecTarget::Package("pack".to_owned()));
+    assert_eq!(package, ["/bin/node_modules/pack/a"]);
+    // What is hidden is no content of the root.
+    assert_eq!(
+        root.of_size(3),
+        [at("high/bin/folder/own"), at("low/bin/node_modules/pack/a")]
+    );
+}

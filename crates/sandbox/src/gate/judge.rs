@@ -1,5 +1,7 @@
 //! One open, from the event to the answer.
 
+mod opener;
+
 use std::cell::OnceCell;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -26,10 +28,6 @@ const SMALL: u64 = 64 * 1024;
 /// has copied closes within moments. (The kernel's own answer to this race is ETXTBSY.)
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long an opener may take to come to sleep, where time may be taken and where all others wait.
-const TO_SLEEP: Duration = Duration::from_millis(500);
-const TO_SLEEP_SOON: Duration = Duration::from_millis(5);
-
 /// What is to be done with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -46,6 +44,7 @@ enum Known {
     Digest(Digest),
     Written,
     Unreadable,
+    TooLarge,
     Later,
 }
 
@@ -103,19 +102,6 @@ impl Case<'_> {
         self.path.get_or_init(|| process::path_of(&self.event.file))
     }
 
-    /// The opener's program, if it is one of the root.
-    fn program(&self) -> Option<&PathBuf> {
-        self.program
-            .get_or_init(|| {
-                let (about, path) = process::program(self.event.thread)?;
-                let site = self.gate.site(about.mount)?;
-                let of_root = matches!(site.shows, Shows::Root)
-                    && Arc::ptr_eq(&site.environment, &self.site.environment);
-                of_root.then_some(path)
-            })
-            .as_ref()
-    }
-
     fn is_root(&self) -> bool {
         matches!(self.site.shows, Shows::Root | Shows::Mask)
     }
@@ -154,13 +140,23 @@ impl Case<'_> {
         let needed = of_path.is_some()
             || policy.needs_digest(&subject, size)
             || self.site.environment.has_joined(size);
-        if !needed {
+        if !needed && !policy.searches(size) {
             return self.act(policy.decide(&subject, None, None, false), None);
+        }
+        // What can only be read is looked for, too, but not where it is written: nothing is executed
+        // through such an open, and its content is still to come.
+        if !needed && !self.is_root() {
+            match self.access() {
+                Access::Empties | Access::Writes => return Answer::Permit,
+                Access::Both => return self.as_it_is(&subject, of_path),
+                Access::Read | Access::Unclear => {}
+            }
         }
         match self.known() {
             Known::Later => self.later(),
             Known::Digest(digest) => self.by_digest(&subject, digest, of_path),
             Known::Unreadable => self.by_absence(Why::Unreadable),
+            Known::TooLarge => self.by_absence(Why::TooLarge),
             Known::Written => self.written(&subject, of_path),
         }
     }
@@ -182,57 +178,6 @@ impl Case<'_> {
         Some(content::sniff(&head[..length]))
     }
 
-    fn is_interpreted(&self, content: Content) -> bool {
-        !self.rules.interpreters.is_empty()
-            && (content == Content::Script || content::is_script_name(self.path()))
-            && self
-                .program()
-                .is_some_and(|program| self.rules.interpreters.contains(program))
-    }
-
-    fn rule_by_path(&self, content: Content) -> Option<usize> {
-        let policy = &self.rules.policy;
-        if !policy.looks_at_paths() {
-            return None;
-        }
-        let found = policy.rule_of_path(self.path(), content);
-        if found.is_some() || !policy.looks_at_names() || !self.event.execute || self.is_root() {
-            return found;
-        }
-        // Through a link of that name: the path is the one it leads to.
-        let named = process::executed_path(self.event.thread, self.to_sleep())?;
-        policy.rule_of_path(&named, content)
-    }
-
-    /// How the file is opened. Never left for later: who wrote a file is known by the order of opens.
-    fn access(&self) -> Access {
-        process::access(self.event.thread, self.to_sleep())
-    }
-
-    fn to_sleep(&self) -> Duration {
-        if self.patience {
-            TO_SLEEP
-        } else {
-            TO_SLEEP_SOON
-        }
-    }
-
-    /// Keeps account of who writes what, where trusted producers are named.
-    fn note_writer(&self) {
-        if self.rules.producers.is_empty() || self.is_root() || self.event.execute {
-            return;
-        }
-        let producer = self
-            .program()
-            .is_some_and(|program| self.rules.producers.contains(program));
-        let made = &self.site.environment.made_inside;
-        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-        if producer || made.is_made(&self.key) {
-            let access = self.access();
-            made.opened(self.key, producer, access, self.about.size);
-        }
-    }
-
     /// The content's digest, with the proof that it stays as it is.
     fn known(&self) -> Known {
         if self.is_root() {
@@ -248,7 +193,10 @@ impl Case<'_> {
         if let Some(digest) = held().digest(&self.key, executing) {
             return Known::Digest(digest);
         }
-        if !self.patience && self.about.size > SMALL {
+        if self.about.size > digest::MAX_WRITTEN {
+            return Known::TooLarge;
+        }
+        if self.takes_time() {
             return Known::Later;
         }
         let file = self.event.file.as_fd();
@@ -271,8 +219,7 @@ impl Case<'_> {
             std::thread::sleep(PAUSE);
         }
         // Under the lease: the size may have changed before it.
-        let (Ok((digest, _)), Ok(about)) = (digest::of_file(file), about::of(&self.event.file))
-        else {
+        let (Ok(digest), Ok(about)) = (self.hash(), about::of(&self.event.file)) else {
             lease::give_up(file);
             return Known::Unreadable;
         };
@@ -381,11 +328,37 @@ impl Case<'_> {
             }
             _ => {}
         }
-        // Data, or the writer itself: as it is now.
-        match digest::of_file(&*self.event.file) {
-            Ok((digest, _)) => self.by_digest(subject, digest, of_path),
+        // Data, or the writer itself.
+        self.as_it_is(subject, of_path)
+    }
+
+    /// By its content at the moment, which somebody may be changing.
+    fn as_it_is(&self, subject: &Subject, of_path: Option<usize>) -> Answer {
+        if self.about.size > digest::MAX_WRITTEN {
+            return self.by_absence(Why::TooLarge);
+        }
+        if self.takes_time() {
+            return self.later();
+        }
+        match self.hash() {
+            Ok(digest) => self.by_digest(subject, digest, of_path),
             Err(_) => self.by_absence(Why::Unreadable),
         }
+    }
+
+    /// Whether hashing is for later: because there is much, or there was much of this environment.
+    fn takes_time(&self) -> bool {
+        let owner = self.site.environment.serial;
+        !self.patience && (self.about.size > SMALL || self.gate.later.is_spent(owner))
+    }
+
+    /// Hashes what environments write, on this one's account.
+    fn hash(&self) -> std::io::Result<Digest> {
+        let hashed = digest::of_file_within(&*self.event.file, digest::MAX_WRITTEN);
+        let bytes = hashed.as_ref().map_or(self.about.size, |(_, bytes)| *bytes);
+        let owner = self.site.environment.serial;
+        self.gate.later.charge(owner, bytes);
+        hashed.map(|(digest, _)| digest)
     }
 
     /// Without a digest: refused, except where nothing is.
@@ -400,10 +373,11 @@ impl Case<'_> {
 
     fn act(&self, verdict: Verdict, digest: Option<Digest>) -> Answer {
         match verdict {
-            // A rule that speaks of the content wants to hear of its later execution too.
+            // A rule that speaks of the content wants to hear of its later execution too; and what
+            // was not looked at may be what a rule speaks of.
             Verdict::Permit
                 if matches!(self.site.shows, Shows::Root)
-                    && !digest.is_some_and(|digest| self.rules.policy.speaks_of(&digest)) =>
+                    && !self.rules.policy.may_speak_of(digest.as_ref()) =>
             {
                 Answer::PermitForGood
             }
@@ -421,7 +395,7 @@ impl Case<'_> {
     }
 
     fn refuse(&self, why: Why, digest: Option<Digest>) -> Answer {
-        let unknown = matches!(why, Why::Unknown | Why::Rule(_));
+        let unknown = matches!(why, Why::Unknown | Why::Rule(_) | Why::TooLarge);
         if unknown && !self.event.execute && !self.is_root() {
             // What is overwritten is not executed.
             if matches!(self.access(), Access::Empties | Access::Writes) {

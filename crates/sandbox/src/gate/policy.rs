@@ -9,6 +9,10 @@ use crate::exec_policy::{Digest, ExecMode, ExecPolicy, ExecRule, ExecTarget, Rul
 /// not exist, so it would not run where the gate is absent either.
 pub(crate) const CANARY: &[u8] = b"#!/nightcrew/refused-by-every-policy\n";
 
+/// Largest file that is hashed only because some denied content is known by nothing but its digest,
+/// and could be anything. Larger ones are looked at where they can execute by themselves.
+pub(crate) const SEARCHED: u64 = 16 << 20;
+
 /// A file that a target of the policy means, in the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -54,6 +58,8 @@ pub(crate) enum Why {
     Unknown,
     /// Content that could not be read.
     Unreadable,
+    /// Content of which there is too much to be hashed.
+    TooLarge,
     /// Content that somebody may be changing.
     Written,
     /// The self-test's.
@@ -98,8 +104,9 @@ pub(crate) struct Policy {
     allowed: HashSet<Digest>,
     /// Sizes of refused and reported content, where known.
     sizes: HashSet<u64>,
-    /// Whether some refused or reported content is known by digest only.
+    /// Whether some refused or reported content is known by digest only, and whether some is refused.
     sizeless: bool,
+    denies_sizeless: bool,
     names: HashMap<Vec<u8>, usize>,
     paths: HashMap<Vec<u8>, usize>,
     packages: Vec<(Vec<Vec<u8>>, usize)>,
@@ -118,6 +125,7 @@ impl Policy {
             allowed: HashSet::new(),
             sizes: HashSet::from([CANARY.len() as u64]),
             sizeless: false,
+            denies_sizeless: false,
             names: HashMap::new(),
             paths: HashMap::new(),
             packages: Vec::new(),
@@ -164,6 +172,7 @@ impl Policy {
         if let ExecTarget::Digest(digest) = &rule.target {
             self.add_digest(*digest, at, rule.verdict);
             self.sizeless |= rule.verdict != RuleVerdict::Allow;
+            self.denies_sizeless |= rule.verdict == RuleVerdict::Deny;
             return;
         }
         if rule.verdict == RuleVerdict::Allow {
@@ -253,9 +262,19 @@ impl Policy {
             && (subject.execute || (self.mode >= ExecMode::AllowList && subject.executable()))
     }
 
-    /// Whether a rule refuses or reports this content.
-    pub(super) fn speaks_of(&self, digest: &Digest) -> bool {
-        self.reported.contains_key(digest) || self.denied.contains_key(digest)
+    /// Whether files of this size are hashed whatever they are: content that is neither a program nor
+    /// names its interpreter is executed by whoever reads it.
+    pub(crate) fn searches(&self, size: u64) -> bool {
+        self.denies_sizeless && self.mode >= ExecMode::DenyList && (1..=SEARCHED).contains(&size)
+    }
+
+    /// Whether a rule refuses or reports this content; of content that was not hashed, whether one
+    /// could.
+    pub(super) fn may_speak_of(&self, digest: Option<&Digest>) -> bool {
+        match digest {
+            Some(digest) => self.reported.contains_key(digest) || self.denied.contains_key(digest),
+            None => self.sizeless,
+        }
     }
 
     /// The verdict on content. `joined` is the rule that the content fell under because of a path
@@ -317,6 +336,10 @@ impl Policy {
             }),
             Why::Unknown => "unknown content".to_owned(),
             Why::Unreadable => "content that cannot be read".to_owned(),
+            Why::TooLarge => format!(
+                "content that is too large to be judged, of more than {} MiB",
+                super::digest::MAX_WRITTEN >> 20
+            ),
             Why::Written => "content that is open for writing".to_owned(),
             Why::Canary => "the self-test's canary".to_owned(),
         }

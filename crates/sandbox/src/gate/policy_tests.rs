@@ -208,3 +208,27 @@ fn a_permission_by_name_does_not_hold_for_files_that_appear_later() {
     assert!(!policy.looks_at_paths());
     assert_eq!(policy.rule_of_path(b"/work/x", Content::Program), None);
 }
+
+#[test]
+fn what_is_denied_by_digest_alone_is_looked_for_in_everything() {
+    let by_digest = |verdict| vec![rule(verdict, ExecTarget::Digest(ONE))];
+    for mode in [ExecMode::DenyList, ExecMode::AllowList, ExecMode::Strict] {
+        let policy = compile(mode, by_digest(RuleVerdict::Deny));
+        assert!(policy.searches(1) && policy.searches(SEARCHED));
+        assert!(!policy.searches(0) && !policy.searches(SEARCHED + 1));
+        // What was not looked at is asked about again.
+        assert!(policy.may_speak_of(None) && policy.may_speak_of(Some(&ONE)));
+        assert!(!policy.may_speak_of(Some(&TWO)));
+        let read = subject(false, Content::Other);
+        assert_eq!(
+            policy.decide(&read, Some(&ONE), None, true),
+            Verdict::Refuse(Why::Rule(0))
+        );
+    }
+    // Nothing is refused to who only reads.
+    assert!(!compile(ExecMode::Observe, by_digest(RuleVerdict::Deny)).searches(1));
+    assert!(!compile(ExecMode::DenyList, by_digest(RuleVerdict::Report)).searches(1));
+    let by_name = vec![rule(RuleVerdict::Deny, ExecTarget::Name("npm".into()))];
+    let by_name = compile(ExecMode::DenyList, by_name);
+    assert!(!by_name.searches(1) && !by_name.may_speak_of(None));
+}

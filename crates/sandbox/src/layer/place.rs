@@ -60,7 +60,7 @@ impl Placer<'_> {
                 attribute::make_node(&target, libc::S_IFCHR)?;
                 give(&target)
             }
-            _ if self.how == How::Link && fs::hard_link(&entry.source, &target).is_ok() => Ok(()),
+            _ if self.how == How::Link && entry.source.link_to(&target).is_ok() => Ok(()),
             _ => self.copy(entry, &target),
         }
     }
@@ -87,7 +87,7 @@ impl Placer<'_> {
             self.linked.insert(key, target.to_owned());
         }
         match entry.kind {
-            Kind::Link => symlink(fs::read_link(&entry.source)?, target)?,
+            Kind::Link => symlink(entry.source.read_link()?, target)?,
             Kind::File => self.content(entry, target)?,
             _ => attribute::make_node(target, entry.meta.mode() & libc::S_IFMT | 0o600)?,
         }
@@ -96,7 +96,7 @@ impl Placer<'_> {
     }
 
     fn content(&mut self, entry: &Entry, target: &Path) -> io::Result<()> {
-        let mut from = tree::open(&entry.source)?;
+        let mut from = entry.source.read()?;
         let mut to = File::options().write(true).create_new(true).open(target)?;
         if self.shares {
             match attribute::share_blocks(&from, &to) {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{attribute, creds};
+use super::spot::Spot;
+use crate::sys::attribute;
 
 /// Attributes that belong to overlays themselves.
 const OWN: &[u8] = b"user.overlay.";
@@ -26,8 +27,8 @@ pub(crate) const MAX_DEPTH: usize = 400;
 pub(crate) struct Entry {
     /// Its place in the tree; empty for the root.
     pub(crate) path: PathBuf,
-    /// Where it is on the host.
-    pub(crate) source: PathBuf,
+    /// Where it is in its layer.
+    pub(crate) source: Spot,
     pub(crate) meta: Metadata,
     pub(crate) kind: Kind,
 }
@@ -88,7 +89,7 @@ impl Below {
 
 /// One of the layers at some place in the tree.
 struct Found {
-    path: PathBuf,
+    spot: Spot,
     meta: Metadata,
     kind: Kind,
 }
@@ -96,23 +97,18 @@ struct Found {
 /// Walks what `layers`, highest first, show together; names of a folder in the order of their bytes.
 ///
 /// Whiteouts and opaque folders are told where they hide something that is below the layers.
-/// Nothing may write to the layers meanwhile.
+/// Nothing may write to the layers meanwhile, or what is told is no one state of them; but never what
+/// lies elsewhere.
 pub(crate) fn walk(
     layers: &[PathBuf],
     below: &Below,
     visit: &mut dyn FnMut(Visit<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
     let roots = layers.iter().map(|layer| {
-        let meta = fs::symlink_metadata(layer)?;
-        let kind = kind(layer, &meta, false)?;
-        if !matches!(kind, Kind::Folder { .. }) {
-            return Err(io::Error::from(io::ErrorKind::NotADirectory));
-        }
-        Ok(Found {
-            path: layer.clone(),
-            meta,
-            kind,
-        })
+        let spot = Spot::top(layer)?;
+        let meta = spot.grip()?.meta()?;
+        let kind = kind(&spot, &meta, false)?;
+        Ok(Found { spot, meta, kind })
     });
     let roots = roots.collect::<io::Result<Vec<_>>>()?;
     entry(PathBuf::new(), roots, below, MAX_DEPTH, visit)
@@ -150,13 +146,13 @@ fn entry(
     let Some(top) = found.next() else {
         return Ok(());
     };
-    let folders: Vec<PathBuf> = [top.path.clone()]
+    let folders: Vec<Spot> = [top.spot.clone()]
         .into_iter()
-        .chain(found.map(|found| found.path))
+        .chain(found.map(|found| found.spot))
         .collect();
     let told = Entry {
         path,
-        source: top.path,
+        source: top.spot,
         meta: top.meta,
         kind: match top.kind {
             Kind::Folder { .. } => Kind::Folder {
@@ -176,20 +172,21 @@ fn entry(
         .checked_sub(1)
         .ok_or_else(|| io::Error::other("folders lie too deep in each other"))?;
     // Until everything in them was told.
-    let opened = folders.iter().map(|folder| Opened::folder(folder));
-    let _opened = opened.collect::<io::Result<Vec<_>>>()?;
+    let mut all_opened = Vec::with_capacity(folders.len());
     let mut names: BTreeMap<OsString, Vec<Found>> = BTreeMap::new();
     for folder in folders {
-        let special = attribute::get(&folder, OPAQUE)?.is_some_and(|value| value == b"x");
-        for name in fs::read_dir(&folder)? {
-            let name = name?.file_name();
-            let path = folder.join(&name);
-            let meta = fs::symlink_metadata(&path)?;
-            let kind = kind(&path, &meta, special)?;
+        let (grip, opened) = folder.folder()?;
+        all_opened.push(opened);
+        let special = folder.attribute(OPAQUE)?.is_some_and(|value| value == b"x");
+        for entry in grip.list()? {
+            let entry = entry?;
+            let (name, meta) = (entry.file_name(), entry.metadata()?);
+            let spot = folder.child(&name);
+            let kind = kind(&spot, &meta, special)?;
             names
                 .entry(name)
                 .or_default()
-                .push(Found { path, meta, kind });
+                .push(Found { spot, meta, kind });
         }
     }
     let below = if opaque { &Below::Nothing } else { below };
@@ -201,10 +198,9 @@ fn entry(
 }
 
 /// `special`: in a folder where plain files may be whiteouts.
-fn kind(path: &Path, meta: &Metadata, special: bool) -> io::Result<Kind> {
+fn kind(spot: &Spot, meta: &Metadata, special: bool) -> io::Result<Kind> {
     if meta.is_dir() {
-        let _opened = Opened::file(path)?;
-        let opaque = attribute::get(path, OPAQUE)?.is_some_and(|value| value == b"y");
+        let opaque = spot.attribute(OPAQUE)?.is_some_and(|value| value == b"y");
         return Ok(Kind::Folder { opaque });
     }
     if meta.is_symlink() {
@@ -214,75 +210,22 @@ fn kind(path: &Path, meta: &Metadata, special: bool) -> io::Result<Kind> {
         return Ok(Kind::Whiteout);
     }
     if meta.is_file() {
-        let whiteout = special && meta.len() == 0 && attribute::get(path, WHITEOUT)?.is_some();
+        let whiteout = special && meta.len() == 0 && spot.attribute(WHITEOUT)?.is_some();
         return Ok(if whiteout { Kind::Whiteout } else { Kind::File });
     }
     match meta.mode() & libc::S_IFMT {
         libc::S_IFIFO | libc::S_IFSOCK => Ok(Kind::Node),
         // No environment can make one.
-        _ => Err(io::Error::other(format!("{} is a device", path.display()))),
-    }
-}
-
-/// Opens a file of a layer for reading, also one that its owner may not read.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let _opened = Opened::file(path)?;
-    File::options()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-}
-
-/// A file or folder that an ordinary user, its owner, had closed to himself, open for the life of
-/// this. (An environment that looks at a frozen one for the first time meanwhile sees its mode so.)
-pub(crate) struct Opened(Option<(PathBuf, u32)>);
-
-impl Opened {
-    /// To list a folder and look at what is in it.
-    pub(crate) fn folder(path: &Path) -> io::Result<Self> {
-        Self::with(path, 0o500)
-    }
-
-    fn file(path: &Path) -> io::Result<Self> {
-        Self::with(path, 0o400)
-    }
-
-    fn with(path: &Path, bits: u32) -> io::Result<Self> {
-        if creds::effective_uid() == 0 {
-            return Ok(Self(None));
-        }
-        let meta = fs::symlink_metadata(path)?;
-        let mode = meta.mode() & 0o7777;
-        if mode & bits == bits || meta.is_symlink() {
-            return Ok(Self(None));
-        }
-        fs::set_permissions(path, Permissions::from_mode(mode | bits))?;
-        Ok(Self(Some((path.to_owned(), mode))))
-    }
-}
-
-impl Drop for Opened {
-    fn drop(&mut self) {
-        if let Some((path, mode)) = self.0.take() {
-            let _ = fs::set_permissions(path, Permissions::from_mode(mode));
-        }
+        _ => Err(io::Error::other(format!(
+            "{} is a device",
+            spot.path().display()
+        ))),
     }
 }
 
 /// Attributes of a file that programs in the environment gave it, sorted by name.
-pub(crate) fn attributes(path: &Path) -> io::Result<Vec<(CString, Vec<u8>)>> {
-    let mut kept = Vec::new();
-    let _opened = Opened::file(path)?;
-    for name in attribute::names(path)? {
-        if is_kept(name.to_bytes())
-            && let Some(value) = attribute::get(path, &name)?
-        {
-            kept.push((name, value));
-        }
-    }
-    kept.sort();
-    Ok(kept)
+pub(crate) fn attributes(source: &Spot) -> io::Result<Vec<(CString, Vec<u8>)>> {
+    source.attributes(is_kept)
 }
 
 /// Whether an attribute is of the file and not of the overlay or the host.
@@ -293,4 +236,34 @@ pub(crate) fn is_kept(name: &[u8]) -> bool {
 /// Makes a folder hide what is below it.
 pub(crate) fn make_opaque(folder: &Path) -> io::Result<()> {
     attribute::set(folder, OPAQUE, b"y")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_swapped_for_a_link_while_a_tree_is_walked_ends_the_walk_in_the_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, host) = (folder.path().join("tree"), folder.path().join("host"));
+        fs::create_dir_all(tree.join("a")).unwrap();
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("secret"), "secret").unwrap();
+        let mut told = Vec::new();
+        let walked = walk(std::slice::from_ref(&tree), &Below::Nothing, &mut |visit| {
+            if let Visit::Enter(entry) = visit {
+                told.push(entry.path.clone());
+                // Between the look and the listing, as a program inside would.
+                if entry.path == Path::new("a") {
+                    fs::rename(tree.join("a"), tree.join("b"))?;
+                    symlink(&host, tree.join("a"))?;
+                }
+            }
+            Ok(())
+        });
+        assert!(walked.is_err());
+        assert_eq!(told, [PathBuf::new(), PathBuf::from("a")]);
+    }
 }

@@ -33,6 +33,7 @@ mod backend;
 mod disk;
 mod files;
 mod freeze;
+pub(crate) mod nameless;
 mod portable;
 pub(crate) mod quota;
 mod snapshot;
@@ -120,6 +121,7 @@ impl Storage {
 
     fn open_as(folder: &Path, backend: Option<Backend>) -> Result<Self, StorageError> {
         let root = std::path::absolute(folder).map_err(at("find", folder))?;
+        crate::layer::private_folder(&root).map_err(at("protect", &root))?;
         for name in ["layers", "snapshots", "disks", "imports", "trash"] {
             let path = root.join(name);
             fs::create_dir_all(&path).map_err(at("make", &path))?;

@@ -6,18 +6,18 @@
 //! goes beyond: what it writes between two looks is on the disk by then.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::ops::{AddAssign, Sub};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{backend, files};
+use crate::layer::spot::Spot;
 use crate::layer::tree;
 use crate::sys::{attribute, btrfs};
 
 /// Bytes of a block as `stat` counts them.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// Who keeps environments to `disk_bytes` and `disk_inodes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,10 @@ pub(crate) fn measure(
         most,
     };
     for tree in trees {
-        measuring.folder(tree, tree::MAX_DEPTH)?;
+        match Spot::top(tree) {
+            Ok(top) => measuring.folder(&top, tree::MAX_DEPTH)?,
+            Err(error) => passed(&error)?,
+        }
     }
     Ok(measuring.usage)
 }
@@ -130,18 +133,21 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    fn folder(&mut self, folder: &Path, depth: usize) -> Result<(), Unmeasurable> {
+    fn folder(&mut self, folder: &Spot, depth: usize) -> Result<(), Unmeasurable> {
         let depth = depth.checked_sub(1).ok_or(Unmeasurable)?;
         // An ordinary user's environment may have closed it.
-        let listed =
-            tree::Opened::folder(folder).and_then(|opened| Ok((opened, fs::read_dir(folder)?)));
-        let (_opened, entries) = match listed {
+        let listed = folder
+            .folder()
+            .and_then(|(grip, opened)| Ok((grip.list()?, opened)));
+        let (entries, _opened) = match listed {
             Ok(listed) => listed,
             Err(error) => return passed(&error),
         };
+        // Told apart first: so no more than one folder is open at a time, however deep they lie.
+        let mut inner = Vec::new();
         for entry in entries {
-            let found = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)));
-            let (path, meta) = match found {
+            let found = entry.and_then(|entry| Ok((entry.file_name(), entry.metadata()?)));
+            let (name, meta) = match found {
                 Ok(found) => found,
                 Err(error) => {
                     passed(&error)?;
@@ -160,7 +166,13 @@ impl Measuring<'_> {
                 return Ok(());
             }
             if meta.is_dir() {
-                self.folder(&path, depth)?;
+                inner.push(name);
+            }
+        }
+        for name in inner {
+            self.folder(&folder.child(&name), depth)?;
+            if (self.most)(self.usage) {
+                return Ok(());
             }
         }
         Ok(())
@@ -179,48 +191,37 @@ fn passed(error: &io::Error) -> Result<(), Unmeasurable> {
     }
 }
 
-/// Blocks of files without a name that processes below `ancestor` hold open, scratch space in
-/// memory left out: they are on the disk and in no tree.
-pub(crate) fn nameless(ancestor: u32) -> u64 {
-    let mut seen = HashSet::new();
-    let mut bytes = 0_u64;
-    for process in descendants(ancestor) {
-        let folder = PathBuf::from(format!("/proc/{process}/fd"));
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(meta) = fs::metadata(entry.path()) else {
-                continue;
-            };
-            if !meta.is_file() || meta.nlink() > 0 || !seen.insert((meta.dev(), meta.ino())) {
-                continue;
-            }
-            let in_memory = attribute::file_system(&entry.path())
-                .is_ok_and(|found| found.magic == libc::TMPFS_MAGIC);
-            if !in_memory {
-                bytes = bytes.saturating_add(meta.blocks().saturating_mul(BLOCK));
-            }
-        }
-    }
-    bytes
-}
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// Processes that descend from one.
-fn descendants(ancestor: u32) -> Vec<u32> {
-    let parent = |process: u32| {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-        line.trim().parse::<u32>().ok()
-    };
-    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let all: Vec<(u32, u32)> = numbers
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter_map(|process| Some((process, parent(process)?)))
-        .collect();
-    let mut found = vec![ancestor];
-    let mut next = 0;
-    while let Some(process) = found.get(next).copied() {
-        next += 1;
-        let children = all.iter().filter(|(_, parent)| *parent == process);
-        found.extend(children.map(|(child, _)| *child));
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_swapped_for_a_link_while_it_is_measured_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, host) = (folder.path().join("tree"), folder.path().join("host"));
+        fs::create_dir_all(tree.join("a")).unwrap();
+        fs::create_dir(&host).unwrap();
+        for number in 0..10 {
+            fs::write(host.join(number.to_string()), [7; 4096]).unwrap();
+        }
+        fs::set_permissions(&host, fs::Permissions::from_mode(0o500)).unwrap();
+        let looks = Cell::new(0);
+        let used = measure(std::slice::from_ref(&tree), &|_| {
+            // Asked after an entry was looked at and before it is entered.
+            if looks.replace(looks.get() + 1) == 0 {
+                fs::rename(tree.join("a"), folder.path().join("away")).unwrap();
+                symlink(&host, tree.join("a")).unwrap();
+            }
+            false
+        });
+        let mode = fs::symlink_metadata(&host).unwrap().permissions().mode();
+        fs::set_permissions(&host, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(mode & 0o7777, 0o500);
+        assert_eq!(used.unwrap().inodes, 1);
+        assert!(looks.get() > 0);
     }
-    found.split_off(1)
 }

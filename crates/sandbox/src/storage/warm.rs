@@ -109,7 +109,7 @@ pub fn prepare_root(
     if key.is_empty() || key.len() > 128 || !key.bytes().all(allowed) {
         return Err(SetUpError::Key(key.clone()));
     }
-    fs::create_dir_all(cache).map_err(at("make", cache))?;
+    crate::layer::private_folder(cache).map_err(at("protect", cache))?;
     let cache = std::path::absolute(cache).map_err(at("find", cache))?;
     let folder = cache.join(key);
     let _lock = lock(&cache.join(format!("{key}.lock")))?;

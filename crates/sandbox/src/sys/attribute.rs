@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -42,14 +42,15 @@ pub(crate) fn set_modified(path: &Path, seconds: i64, nanoseconds: i64) -> io::R
     check(i64::from(result)).map(drop)
 }
 
-/// Names of the extended attributes of a file, in the kernel's order. Follows no link.
+/// Names of the extended attributes of a file, in the kernel's order. The path is followed: it is
+/// one in `/proc/self/fd`.
 pub(crate) fn names(path: &Path) -> io::Result<Vec<CString>> {
     let path = c_path(path)?;
     let mut buffer = vec![0_u8; 256];
     loop {
         // SAFETY: the path is NUL-terminated; pointer and length describe live memory.
         let length =
-            unsafe { libc::llistxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+            unsafe { libc::listxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
         match check(length as i64) {
             Ok(length) => {
                 buffer.truncate(length as usize);
@@ -73,14 +74,15 @@ pub(crate) fn names(path: &Path) -> io::Result<Vec<CString>> {
     }
 }
 
-/// The value of an extended attribute; `None` when the file has none of this name. Follows no link.
+/// The value of an extended attribute; `None` when the file has none of this name. The path is
+/// followed: it is one in `/proc/self/fd`.
 pub(crate) fn get(path: &Path, name: &CStr) -> io::Result<Option<Vec<u8>>> {
     let path = c_path(path)?;
     let mut buffer = vec![0_u8; 256];
     loop {
         // SAFETY: both strings are NUL-terminated; pointer and length describe live memory.
         let length = unsafe {
-            libc::lgetxattr(
+            libc::getxattr(
                 path.as_ptr(),
                 name.as_ptr(),
                 buffer.as_mut_ptr().cast(),
@@ -117,6 +119,26 @@ pub(crate) fn set(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
         )
     };
     check(i64::from(result)).map(drop)
+}
+
+/// What the link says that a descriptor stands for.
+pub(crate) fn read_link(link: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    // The kernel's longest is one less, so this tells when something was cut off.
+    let mut buffer = vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the path is NUL-terminated; pointer and length describe live memory.
+    let length = check(unsafe {
+        libc::readlinkat(
+            link.as_raw_fd(),
+            c"".as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
+    } as i64)? as usize;
+    if length >= buffer.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+    }
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// Lets `to`, an empty file, share the blocks of `from`.

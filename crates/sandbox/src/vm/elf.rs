@@ -242,8 +242,7 @@ pub(crate) fn dependencies(program: &[u8]) -> io::Result<Vec<Dependency>> {
     Ok(found)
 }
 
-/// The interpreter a program names; absent in a static one.
-#[cfg(feature = "bpf-lsm")]
+/// The interpreter a program names; absent in a static one. Its beginning is enough.
 pub(crate) fn interpreter(program: &[u8]) -> io::Result<Option<PathBuf>> {
     Elf::parse(program)?.interpreter()
 }

@@ -1,7 +1,7 @@
 //! The host's end of the stream: greetings with a deadline, then a thread that hands out frames.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -44,6 +44,14 @@ impl std::fmt::Debug for Link {
 /// Most denials kept until they are asked for; later ones push out the oldest.
 const MAX_DENIALS: usize = 4096;
 
+/// How long a guest may take to read a frame, all of it. Our program reads all the time: one that does
+/// not is another.
+const TAKING: Duration = Duration::from_secs(30);
+/// Bytes that are written at once.
+const PIECE: usize = 4096;
+/// How often it is looked whether that is over.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// Waits for the guest's first frame; the release of its kernel.
 pub(super) fn greet(machine: &Machine, patience: Duration) -> Result<String, VmError> {
     let frame = expect(machine, "start", patience, Kind::Hello)?;
@@ -85,7 +93,31 @@ struct Patient<'a> {
     end: Instant,
 }
 
-impl io::Read for Patient<'_> {
+/// Writes until a moment, however slowly the guest takes the bytes.
+struct Pressing<'a> {
+    stream: &'a UnixStream,
+    end: Instant,
+}
+
+impl Write for Pressing<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        while Instant::now() < self.end {
+            // The stream has a timeout of its own, after which this looks at the clock; it begins anew
+            // with every piece that the kernel passes on.
+            match self.stream.write(&buffer[..buffer.len().min(PIECE)]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::TimedOut))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use std::os::fd::AsFd;
         loop {
@@ -99,6 +131,24 @@ impl io::Read for Patient<'_> {
             }
         }
     }
+}
+
+/// Writes a frame to a guest within a time.
+pub(super) fn tell(machine: &Machine, kind: Kind, body: &[u8]) -> io::Result<()> {
+    press(&machine.channel, TAKING, |to| {
+        frame::write(to, kind, 0, body)
+    })
+}
+
+/// Writes to a stream within a time.
+fn press(
+    stream: &UnixStream,
+    patience: Duration,
+    write: impl FnOnce(&mut Pressing<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    stream.set_write_timeout(Some(LOOK.min(patience)))?;
+    let end = Instant::now() + patience;
+    write(&mut Pressing { stream, end })
 }
 
 pub(super) fn refused(frame: &Frame) -> VmError {
@@ -224,8 +274,19 @@ impl Link {
     }
 
     pub(super) fn send(&self, kind: Kind, stream: u64, body: &[u8]) -> io::Result<()> {
-        let mut writer = locked(&self.writer);
-        frame::write(&mut *writer, kind, stream, body)
+        let writer = locked(&self.writer);
+        if self.is_gone() {
+            return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        }
+        let sent = press(&writer, TAKING, |to| frame::write(to, kind, stream, body));
+        if sent.is_err() {
+            // Half a frame may be on its way: nothing that follows would be understood.
+            self.gone.store(true, Ordering::Release);
+            drop(writer);
+            self.machine.end();
+            self.lose();
+        }
+        sent
     }
 
     /// Registers who waits for frames of a number.
@@ -269,5 +330,38 @@ impl Link {
 
     pub(super) fn take_denials(&self) -> VecDeque<Vec<u8>> {
         std::mem::take(&mut *locked(&self.denials))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_stops_reading_or_hardly_reads_keeps_nobody() {
+        let patience = Duration::from_millis(50);
+        let write =
+            |stream: &UnixStream| press(stream, patience, |to| to.write_all(&vec![7; 8 << 20]));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let error = write(&ours).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // Always a little, so that each single write goes on.
+        let (ours, mut slow) = UnixStream::pair().unwrap();
+        let reader =
+            std::thread::spawn(move || while slow.read(&mut [0; 1]).is_ok_and(|n| n > 0) {});
+        let error = write(&ours).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop((ours, theirs));
+        reader.join().unwrap();
+        // And one that reads is waited for.
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        press(&ours, TAKING, |to| to.write_all(&[7; 1 << 20])).unwrap();
+        drop(ours);
+        assert_eq!(reader.join().unwrap(), 1 << 20);
     }
 }

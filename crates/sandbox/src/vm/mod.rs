@@ -18,7 +18,7 @@
 mod control;
 mod cpio;
 mod driver;
-mod elf;
+pub(crate) mod elf;
 mod environment;
 mod error;
 mod frame;

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,10 @@ pub(super) struct Progress {
 
 struct State {
     exit: Option<Exit>,
-    outputs: [Option<Sender<Vec<u8>>>; 2],
+    /// What came of each output and nobody has taken yet: in one piece, however small the frames were.
+    arrived: [Vec<u8>; 2],
+    /// Whether more of it may come.
+    more: bool,
     /// Outputs not yet written out in full.
     open: usize,
     /// Bytes of each output that came and are not yet written out.
@@ -53,24 +55,23 @@ pub(super) enum Taken {
 }
 
 impl Progress {
-    /// The state of a step that must end within `limit`, and where its two outputs arrive.
-    fn new(limit: Duration) -> (Self, [Receiver<Vec<u8>>; 2]) {
-        let ((out, out_end), (err, err_end)) = (channel(), channel());
+    /// The state of a step that must end within `limit`.
+    fn new(limit: Duration) -> Self {
         let started = Instant::now();
         let state = State {
             exit: None,
-            outputs: [Some(out), Some(err)],
+            arrived: [Vec::new(), Vec::new()],
+            more: true,
             open: 2,
             pending: [0; 2],
             room: WINDOW,
             started,
             deadline: started.checked_add(limit.saturating_add(GRACE)),
         };
-        let progress = Self {
+        Self {
             state: Mutex::new(state),
             changed: Condvar::new(),
-        };
-        (progress, [out_end, err_end])
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -86,13 +87,21 @@ impl Progress {
                     return Taken::Nonsense;
                 };
                 let which = usize::from(*which);
-                match state.pending.get_mut(which) {
-                    Some(pending) if *pending + bytes.len() <= WINDOW => *pending += bytes.len(),
-                    _ => return Taken::Nonsense,
+                let State {
+                    pending, arrived, ..
+                } = &mut *state;
+                let (Some(pending), Some(arrived)) =
+                    (pending.get_mut(which), arrived.get_mut(which))
+                else {
+                    return Taken::Nonsense;
+                };
+                // Without a byte it says nothing, and there could be any number of such.
+                if bytes.is_empty() || *pending + bytes.len() > WINDOW {
+                    return Taken::Nonsense;
                 }
-                if let Some(Some(output)) = state.outputs.get(which) {
-                    let _ = output.send(bytes.to_vec());
-                }
+                *pending += bytes.len();
+                arrived.extend_from_slice(bytes);
+                self.changed.notify_all();
                 return Taken::More;
             }
             Kind::Fed => {
@@ -126,9 +135,22 @@ impl Progress {
             // A refusal, or nonsense: there is no step.
             _ => state.exit = Some(gone(state.started)),
         }
-        state.outputs = [None, None];
+        state.more = false;
         self.changed.notify_all();
         Taken::Last
+    }
+
+    /// What came of an output, when something did; nothing when no more will.
+    fn arrived(&self, which: u8) -> Option<Vec<u8>> {
+        let which = usize::from(which);
+        let empty = |state: &State| state.arrived.get(which).is_none_or(Vec::is_empty);
+        let state = self.locked();
+        let state = self
+            .changed
+            .wait_while(state, |state| empty(state) && state.more);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let arrived = std::mem::take(state.arrived.get_mut(which)?);
+        (!arrived.is_empty()).then_some(arrived)
     }
 
     /// Output was written out; the guest may send as much again.
@@ -143,7 +165,7 @@ impl Progress {
         let mut state = self.locked();
         let exit = gone(state.started);
         state.exit.get_or_insert(exit);
-        state.outputs = [None, None];
+        state.more = false;
         self.changed.notify_all();
     }
 
@@ -189,14 +211,13 @@ pub(super) fn prepare(
     outputs: [OwnedFd; 2],
     limit: Duration,
 ) -> VmRunning {
-    let (progress, receivers) = Progress::new(limit);
-    let progress = Arc::new(progress);
-    for ((which, output), receiver) in (0_u8..).zip(outputs).zip(receivers) {
+    let progress = Arc::new(Progress::new(limit));
+    for (which, output) in (0_u8..).zip(outputs) {
         // The machine need not live for an output that nobody reads.
         let (link, progress) = (Arc::downgrade(link), Arc::clone(&progress));
         std::thread::spawn(move || {
             let mut output = File::from(output);
-            while let Ok(bytes) = receiver.recv() {
+            while let Some(bytes) = progress.arrived(which) {
                 // A reader that is gone loses the rest; the step goes on, as it would with a file.
                 let _ = output.write_all(&bytes);
                 progress.written(which, bytes.len());
@@ -364,14 +385,15 @@ mod tests {
 
     #[test]
     fn a_guest_that_sends_more_than_it_may_is_not_listened_to() {
-        let (progress, receivers) = Progress::new(Duration::from_secs(1));
+        let progress = Progress::new(Duration::from_secs(1));
         for _ in 0..WINDOW / CHUNK {
             assert!(matches!(progress.take(&output(0, CHUNK)), Taken::More));
         }
         assert!(matches!(progress.take(&output(1, CHUNK)), Taken::More));
         assert!(matches!(progress.take(&output(0, 1)), Taken::Nonsense));
         // Room again, when some was written out.
-        let bytes = receivers[0].recv().unwrap();
+        let bytes = progress.arrived(0).unwrap();
+        assert_eq!(bytes.len(), WINDOW);
         progress.written(0, bytes.len());
         assert!(matches!(progress.take(&output(0, 1)), Taken::More));
         assert!(matches!(progress.take(&output(2, 1)), Taken::Nonsense));
@@ -384,10 +406,23 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_machine_ends_its_steps() {
-        let (progress, receivers) = Progress::new(Duration::from_secs(1));
+    fn output_of_no_bytes_is_nonsense_and_small_pieces_take_no_more_room_than_large_ones() {
+        let progress = Progress::new(Duration::from_secs(1));
+        assert!(matches!(progress.take(&output(0, 0)), Taken::Nonsense));
+        for _ in 0..WINDOW {
+            assert!(matches!(progress.take(&output(1, 1)), Taken::More));
+        }
+        assert_eq!(progress.arrived(1).unwrap().len(), WINDOW);
+        assert!(matches!(progress.take(&output(1, 1)), Taken::Nonsense));
         progress.gone();
-        assert!(receivers[0].recv().is_err(), "outputs are closed");
+        assert!(progress.arrived(1).is_none());
+    }
+
+    #[test]
+    fn a_lost_machine_ends_its_steps() {
+        let progress = Progress::new(Duration::from_secs(1));
+        progress.gone();
+        assert!(progress.arrived(0).is_none(), "outputs are closed");
         let exit = progress.locked().exit.clone().unwrap();
         assert_eq!(exit.status, ExitStatus::EnvironmentGone);
         assert!(!progress.reserve(1));

@@ -134,7 +134,7 @@ impl Vm {
             single_user: !identity::current().foreign,
             exec_control: spec.exec_control,
         };
-        if frame::write(&mut &machine.channel, Kind::Setup, 0, &setup.encode()).is_err() {
+        if link::tell(&machine, Kind::Setup, &setup.encode()).is_err() {
             return Err(machine.closed());
         }
         link::expect(&machine, "set itself up", ANSWER, Kind::Serving)?;

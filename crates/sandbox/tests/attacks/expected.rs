@@ -85,7 +85,7 @@ pub(crate) fn expected(name: &str, tier: Tier, mode: Mode) -> Expected {
         return Blocked;
     }
     match by_mode(name, tier, mode) {
-        NotPromised(_) if name.starts_with("exec-path-too-long") => Depends(DEEP),
+        NotPromised(_) if any(name, &["exec-path-too-long", "exec-listed-deep"]) => Depends(DEEP),
         other => other,
     }
 }
@@ -145,20 +145,12 @@ fn one_descriptor(name: &str) -> bool {
 
 /// Another program with the same work.
 fn other_bytes(name: &str) -> bool {
-    any(
-        name,
-        &[
-            "exec-padded",
-            "exec-one-bit",
-            "exec-stripped",
-            "exec-gate-huge-tool",
-        ],
-    )
+    any(name, &["exec-padded", "exec-one-bit", "exec-stripped"])
 }
 
 /// Made anew inside, from nothing that is denied.
 fn made_anew(name: &str) -> bool {
-    any(name, &["exec-recompiled", "exec-compiled"])
+    any(name, &["exec-recompiled", "exec-compiled", "exec-listed"])
 }
 
 fn brought(name: &str) -> bool {
@@ -252,7 +244,9 @@ fn carries(name: &str) -> bool {
 
 /// Writable folders cannot be executed from, so files brought along cannot either.
 fn without_gate(name: &str, with_gate: Expected) -> Expected {
-    if brought(name) && any(name, &["exec-script-sh-copy"]) {
+    let by_root = ["exec-listed-script", "exec-listed-deep"];
+    let read = brought(name) && any(name, &["exec-script-sh-copy", "exec-script-sh-plain"]);
+    if read || any(name, &by_root) || name == "exec-listed-loader" {
         NotPromised(SCRIPT_NO_GATE)
     } else if one_descriptor(name) {
         // No writable folder can be mapped as code.

@@ -28,6 +28,10 @@ pub(crate) fn judge(
             }
         }
         "fs-link-out-of-outputs" | "fs-link-swap-in-outputs" => links(scene, name),
+        "fs-link-swap-watched" => match scene.closed_mode() {
+            0 => Ok("the host's folder is closed still".into()),
+            mode => Err(format!("the host's folder has mode {mode:o}")),
+        },
         // The rest left something behind: the same layer must serve again, and be removable, which
         // the matrix does for every attack.
         _ => {

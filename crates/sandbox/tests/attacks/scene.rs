@@ -56,11 +56,13 @@ impl Scene {
             "home/.ssh",
             "trap",
             "control",
+            "closed",
         ] {
             std::fs::create_dir(place.join(folder)).unwrap();
             mode(&place.join(folder), 0o755);
         }
         mode(&place.join("trap"), 0o777);
+        mode(&place.join("closed"), 0);
         let scene = Self {
             outsider: outsider(),
             place,
@@ -76,10 +78,10 @@ impl Scene {
             tools.join("sandbox-victim").to_str().unwrap(),
             &tools.join("tool"),
         );
-        for kind in ["tiny", "library", "script", "benign"] {
+        for kind in ["tiny", "library", "script", "plain", "benign"] {
             self.craft(kind, &tools.join(kind));
         }
-        for denied in ["tool", "tiny", "library", "script"] {
+        for denied in ["tool", "tiny", "library", "script", "plain"] {
             let kind = format!("carrier:{}", tools.join(denied).display());
             self.craft(&kind, &tools.join(format!("carrier-{denied}")));
         }
@@ -107,8 +109,8 @@ impl Scene {
     }
 
     /// The files whose bytes are denied.
-    pub(crate) fn denied(&self) -> [PathBuf; 4] {
-        ["tool", "tiny", "library", "script"].map(|name| self.tools().join(name))
+    pub(crate) fn denied(&self) -> [PathBuf; 5] {
+        ["tool", "tiny", "library", "script", "plain"].map(|name| self.tools().join(name))
     }
 
     /// The files that are allowed beside those of the system.
@@ -142,6 +144,12 @@ impl Scene {
         self.place.join("trap")
     }
 
+    /// The mode of a folder of the host that its owner has closed to everybody.
+    pub(crate) fn closed_mode(&self) -> u32 {
+        let meta = std::fs::symlink_metadata(self.place.join("closed")).unwrap();
+        meta.permissions().mode() & 0o7777
+    }
+
     /// What an attack is told.
     pub(crate) fn variables(&self, host: u32) -> Vec<(String, String)> {
         let tools = self.tools().display().to_string();
@@ -152,10 +160,12 @@ impl Scene {
             ("TARGET_TINY", format!("{tools}/tiny")),
             ("TARGET_SO", format!("{tools}/library")),
             ("TARGET_SCRIPT", format!("{tools}/script")),
+            ("TARGET_PLAIN", format!("{tools}/plain")),
             ("CARRIER", format!("{tools}/carrier-tool")),
             ("CARRIER_TINY", format!("{tools}/carrier-tiny")),
             ("CARRIER_SO", format!("{tools}/carrier-library")),
             ("CARRIER_SCRIPT", format!("{tools}/carrier-script")),
+            ("CARRIER_PLAIN", format!("{tools}/carrier-plain")),
             ("BENIGN", format!("{tools}/benign")),
             ("TARGET_WORK", "/work/bin/tool".into()),
             ("TARGET_IN", "/nightcrew/in/tool".into()),
@@ -163,6 +173,7 @@ impl Scene {
             ("HOST_CANARY", format!("{place}/canary")),
             ("HOST_HOME", format!("{place}/home")),
             ("HOST_STATE", format!("{place}/state")),
+            ("HOST_CLOSED", format!("{place}/closed")),
             ("HOST_TRAP", format!("{place}/trap")),
             ("HOST_PID", host.to_string()),
             ("HOST_COMM", comm.trim().to_owned()),

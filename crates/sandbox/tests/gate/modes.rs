@@ -248,19 +248,110 @@ fn scripts_of_listed_interpreters_are_executable_content() {
     let world = World::new();
     let base = base(&world);
     let mut policy = policy(ExecMode::AllowList, Vec::new());
+    let free = create(&world, "free", Some(&base), policy.clone());
     policy.interpreters = vec![name("perl")];
     let environment = create(&world, "scripts", Some(&base), policy);
-    sh(
-        &environment,
-        "echo 'print \"RAN\\n\"' >s.pl; echo words >words.txt",
-    )
-    .ok();
+    let script = "echo 'print \"RAN\\n\"' >s.pl; echo words >words.txt";
+    sh(&environment, script).ok();
     let ran = sh(&environment, "perl s.pl");
     assert!(
         ran.status != ExitStatus::Code(0) && ran.out.is_empty(),
         "{ran:?}"
     );
     assert_eq!(sh(&environment, "perl -ne print words.txt").ok(), "words\n");
+    // The same interpreter by other means: a copy, the loader, a copy of that, and a script whose path
+    // nobody can be told.
+    let elsewhere = "p=$(command -v perl); l=$(ls /lib64/ld-linux-*.so.* /lib/ld-linux-*.so.* 2>/dev/null | head -n 1)
+        cp $p copy; cp $l loader; ln -sf $p link
+        n=$(head -c 200 /dev/zero | tr '\\0' n); w=$PWD";
+    for way in [
+        "./copy s.pl",
+        "./link s.pl",
+        "bash -c 'exec -a sh perl s.pl'",
+        "$l $p s.pl",
+        "$l ./copy s.pl",
+        "./loader ./copy s.pl",
+        "i=0; while [ $i -lt 25 ]; do mkdir -p $n; cd -P $n; i=$((i+1)); done; cp $w/s.pl s.pl; perl s.pl",
+        "i=0; while [ $i -lt 25 ]; do mkdir -p $n; cd -P $n; i=$((i+1)); done; cp $w/s.pl s; perl s",
+    ] {
+        let way = format!("{elsewhere}\n{way}");
+        let ran = sh(&environment, &way);
+        assert!(
+            ran.status != ExitStatus::Code(0) && !ran.out.contains("RAN"),
+            "{way}: {ran:?}"
+        );
+        assert_eq!(
+            sh(&free, &format!("{script}\n{way}")).ok(),
+            "RAN\n",
+            "{way}"
+        );
+    }
+    // Other programs read what they like.
+    assert!(sh(&environment, "cat s.pl").ok().contains("RAN"));
+    let copied = "cp $(command -v cat) mine; ./mine s.pl";
+    assert!(sh(&environment, copied).ok().contains("RAN"));
+}
+
+#[test]
+fn a_denial_by_digest_holds_for_content_that_names_no_interpreter() {
+    if !can_gate() {
+        return;
+    }
+    let world = World::new();
+    let words = "echo RAN words\n";
+    let base = world.base(&[("words", words), ("other", "echo other\n"), ("data", "d")]);
+    sandbox::prepare_base(&base).unwrap();
+    let rules = vec![deny(ExecTarget::Digest(digest(base.join("words"))))];
+    for mode in [ExecMode::DenyList, ExecMode::AllowList, ExecMode::Strict] {
+        let environment = create(
+            &world,
+            &format!("{mode:?}"),
+            Some(&base),
+            policy(mode, rules.clone()),
+        );
+        refused(&environment, "sh ./words");
+        refused(&environment, ". ./words");
+        refused(&environment, "cp words copy && sh copy");
+        // Written anew, in pieces: the whole is what counts.
+        refused(
+            &environment,
+            "printf 'echo RAN' >new; printf ' words\\n' >>new; sh new",
+        );
+        assert_eq!(
+            sh(&environment, "sh ./other; echo more >>data; cat data").ok(),
+            "other\ndmore\n"
+        );
+        // Beside: what is open to be written is not in the way of who writes it.
+        let both =
+            "perl -e 'open F, q(+<), q(data) or die; print F qq(x); close F; exec qw(cat data)'";
+        assert_eq!(sh(&environment, both).ok(), "xmore\n");
+    }
+}
+
+#[test]
+fn what_is_too_large_to_be_judged_does_not_execute_and_can_be_written() {
+    if !can_gate() {
+        return;
+    }
+    let world = World::new();
+    let base = base(&world);
+    let rules = vec![deny(ExecTarget::Digest([7; 32]))];
+    for mode in [ExecMode::DenyList, ExecMode::AllowList] {
+        let environment = create(
+            &world,
+            &format!("{mode:?}"),
+            Some(&base),
+            policy(mode, rules.clone()),
+        );
+        // Holes cost nothing; the bytes are hashed all the same.
+        let ran = sh(
+            &environment,
+            "cat friend >large; chmod +x large; truncate -s 513M large; ./large",
+        );
+        assert!(ran.err.contains("too large to be judged"), "{ran:?}");
+        assert_ne!(ran.status, ExitStatus::Code(0), "{ran:?}");
+        sh(&environment, "echo more >>large; : >large").ok();
+    }
 }
 
 #[test]

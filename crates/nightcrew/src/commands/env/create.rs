@@ -62,6 +62,7 @@ pub(super) fn execute(
             print::warning(&format!("left to you: {}", clean(&left, 300)));
         }
         take_root(&mut spec, ready, named(arguments));
+        let _bases = homes.hold_bases()?;
         if let Some(source) = &workspace {
             spec.base = Some(base(homes, source)?);
         }

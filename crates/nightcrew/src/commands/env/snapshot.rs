@@ -229,6 +229,7 @@ pub(super) fn import(
     });
     bar.finish_and_clear();
     let snapshot = imported?;
+    let _bases = homes.hold_bases()?;
     let named = finish_import(config, homes, &snapshot, workspace).and_then(|spec| {
         let kept = Kept {
             id: snapshot.id().clone(),

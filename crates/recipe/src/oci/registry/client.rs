@@ -6,8 +6,8 @@
 //! services of this machine or its cloud.
 
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use ureq::http::{Response, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
@@ -16,8 +16,8 @@ use ureq::{Agent, Body};
 use super::RegistryOptions;
 use super::auth::{Challenge, basic, encode};
 use crate::Error;
-use crate::oci::Reference;
 use crate::oci::manifest::{LISTS, MANIFESTS};
+use crate::oci::reference::{Reference, is_loopback};
 
 /// Most redirects of one request.
 const REDIRECTS: usize = 5;
@@ -101,8 +101,8 @@ impl Client {
         })
     }
 
-    /// The body of what is asked for.
-    pub(super) fn get(&self, wanted: Wanted<'_>) -> Result<impl Read + use<>, Error> {
+    /// The body of what is asked for, of which no more than `most` bytes are wanted.
+    pub(super) fn get(&self, wanted: Wanted<'_>, most: u64) -> Result<impl Read + use<>, Error> {
         let (kind, name, accept) = match wanted {
             Wanted::Manifest(name) => ("manifests", name, [MANIFESTS, LISTS].concat().join(", ")),
             Wanted::Blob(name) => ("blobs", name, "*/*".to_owned()),
@@ -117,17 +117,17 @@ impl Client {
             "{scheme}://{}/v2/{}/{kind}/{name}",
             self.registry, self.repository
         );
-        let mut response = self.follow(&url, &accept, &what)?;
-        if response.status().as_u16() == 401 {
+        let (mut response, at_home) = self.follow(&url, &accept, &what)?;
+        // What another host asks for, a redirect has led us to: it is told nothing.
+        if response.status().as_u16() == 401 && at_home {
             self.authorize(&response, &what)?;
-            response = self.follow(&url, &accept, &what)?;
+            (response, _) = self.follow(&url, &accept, &what)?;
         }
         match response.status().as_u16() {
-            200 => Ok(response
-                .into_body()
-                .into_with_config()
-                .limit(u64::MAX)
-                .reader()),
+            200 => {
+                let body = response.into_body().into_with_config();
+                Ok(self.in_time(body.limit(u64::MAX).reader(), most))
+            }
             404 => Err(Error::NotFound {
                 registry: self.registry.clone(),
                 what: format!("{what} of {}", self.repository),
@@ -150,7 +150,19 @@ impl Client {
         }
     }
 
-    fn follow(&self, url: &str, accept: &str, what: &str) -> Result<Response<Body>, Error> {
+    /// Gives up an answer that comes too slowly for its size.
+    fn in_time<R: Read>(&self, reader: R, most: u64) -> InTime<R> {
+        let patience = self.options.patience;
+        let time = Duration::from_secs(most / self.options.slowest.max(1));
+        InTime {
+            reader,
+            // One that is too far away for the clock is none.
+            end: Instant::now().checked_add(patience.saturating_add(time)),
+        }
+    }
+
+    /// The last answer on the way, and whether it is the registry's own.
+    fn follow(&self, url: &str, accept: &str, what: &str) -> Result<(Response<Body>, bool), Error> {
         let mut url: Uri = url
             .parse()
             .map_err(|_| self.error("its name makes no URL"))?;
@@ -171,7 +183,7 @@ impl Client {
                 .call()
                 .map_err(|error| self.error(format!("{what} could not be asked for: {error}")))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
+                return Ok((response, origin(&url) == home));
             }
             let location = response
                 .headers()
@@ -302,13 +314,11 @@ impl Client {
             401 | 403 => return Err(self.refused(what, self.why_refused())),
             status => return Err(self.error(format!("its token service answered {status}"))),
         }
-        let bytes = response
-            .into_body()
-            .into_with_config()
-            .limit(TOKEN)
-            .read_to_vec();
-        let bytes =
-            bytes.map_err(|error| self.error(format!("its token service failed: {error}")))?;
+        let body = response.into_body().into_with_config();
+        let mut bytes = Vec::new();
+        self.in_time(body.limit(TOKEN).reader(), TOKEN)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.error(format!("its token service failed: {error}")))?;
         let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         let fine =
@@ -340,6 +350,24 @@ impl Client {
     }
 }
 
+/// A body that must be over at some time: the library's own patience begins anew with every byte.
+struct InTime<R> {
+    reader: R,
+    end: Option<Instant>,
+}
+
+impl<R: Read> Read for InTime<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.end.is_some_and(|end| Instant::now() >= end) {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it comes too slowly for its size",
+            ));
+        }
+        self.reader.read(buffer)
+    }
+}
+
 impl Wanted<'_> {
     fn what(&self) -> String {
         match self {
@@ -356,17 +384,4 @@ fn origin(url: &Uri) -> (Option<String>, Option<String>) {
         url.authority()
             .map(|authority| authority.as_str().to_ascii_lowercase()),
     )
-}
-
-/// Loopback addresses, and the one name that means them.
-fn is_loopback(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }

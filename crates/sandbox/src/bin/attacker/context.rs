@@ -22,6 +22,8 @@ pub(crate) enum Denied {
     Library,
     /// A script for `sh`, at `TARGET_SCRIPT`.
     Script,
+    /// Words for `sh` that name no interpreter, at `TARGET_PLAIN`.
+    Plain,
 }
 
 impl Denied {
@@ -31,6 +33,7 @@ impl Denied {
             Self::Tiny => "TARGET_TINY",
             Self::Library => "TARGET_SO",
             Self::Script => "TARGET_SCRIPT",
+            Self::Plain => "TARGET_PLAIN",
         }
     }
 }

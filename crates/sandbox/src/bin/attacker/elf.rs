@@ -19,6 +19,8 @@ pub(crate) fn craft(kind: &str, file: &Path) -> io::Result<()> {
         "library" => library(),
         // Put together by the shell, so that printing the script proves nothing.
         "script" => b"#!/bin/sh\nword=VICTIM\necho NIGHTCREW-$word-RAN\n".to_vec(),
+        // Names no interpreter: words like those of any file.
+        "plain" => b"word=VICTIM\necho NIGHTCREW-$word-RAN\n".to_vec(),
         other => match other.strip_prefix("carrier:") {
             Some(path) => std::fs::read(path)?.iter().map(|byte| !byte).collect(),
             None => return Err(io::Error::other("unknown kind")),

@@ -1,6 +1,7 @@
 //! Attempts on the gate itself, and other doors into the kernel: 19 to 21 of the catalogue.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
@@ -50,6 +51,12 @@ pub(crate) const ATTACKS: &[Attack] = &[
         setuid,
     )
     .uncontrolled(),
+    Attack::new(
+        "exec-setuid-left",
+        21,
+        "leave a program behind that takes on its owner, for other users of the host",
+        setuid_left,
+    ),
     Attack::new(
         "exec-setuid-own",
         21,
@@ -136,7 +143,7 @@ fn gate_big(context: &Context) -> Attempt {
     attempt
 }
 
-/// Other bytes, so a deny list lets them pass; but nothing may pass because it was too large to look at.
+/// Other bytes, which a deny list would let pass; but nothing may pass because it was too large to look at.
 fn gate_huge(context: &Context) -> Attempt {
     let huge = lengthened(context, 3 << 30)?;
     run(&mut Command::new(huge))
@@ -193,10 +200,62 @@ fn setuid(_: &Context) -> Attempt {
     )))
 }
 
+/// By every call that sets or makes modes, one after the other.
+fn setuid_left(context: &Context) -> Attempt {
+    let place = context.place()?;
+    let (file, new) = (place.join("left"), place.join("made"));
+    fs::write(&file, "#!/bin/sh\n")?;
+    let (path, made) = (kit::c_path(&file), kit::c_path(&new));
+    let (name, made) = (path.as_ptr() as usize, made.as_ptr() as usize);
+    let (here, mode) = (libc::AT_FDCWD as usize, 0o4755);
+    let opened = fs::File::open(&file)?;
+    let make = (libc::O_CREAT | libc::O_WRONLY) as usize;
+    // Its size, and the flags and mode that `openat2` takes from memory.
+    let how = [make as u64, mode as u64, 0];
+    let calls = [
+        (
+            "fchmod",
+            libc::SYS_fchmod,
+            [opened.as_raw_fd() as usize, mode, 0, 0, 0, 0],
+        ),
+        ("fchmodat", libc::SYS_fchmodat, [here, name, mode, 0, 0, 0]),
+        ("fchmodat2", 452, [here, name, mode, 0, 0, 0]),
+        ("openat", libc::SYS_openat, [here, made, make, mode, 0, 0]),
+        (
+            "openat2",
+            libc::SYS_openat2,
+            [here, made, how.as_ptr() as usize, 24, 0, 0],
+        ),
+        (
+            "mknodat",
+            libc::SYS_mknodat,
+            [here, made, mode | libc::S_IFREG as usize, 0, 0, 0],
+        ),
+    ];
+    let mut refused = Vec::new();
+    for (what, number, arguments) in calls {
+        match kit::call(number, arguments) {
+            Ok(fd) if what.starts_with("open") => drop(kit::own(fd)),
+            Ok(_) => {}
+            Err(error) => refused.push(format!("{what}: {}", kit::name(kit::number(&error)))),
+        }
+        for path in [&file, &new] {
+            if fs::metadata(path).is_ok_and(|meta| meta.mode() & libc::S_ISUID != 0) {
+                return Ok(Outcome::Bypass(format!(
+                    "{what} left a set-user-id program"
+                )));
+            }
+        }
+        let _ = fs::remove_file(&new);
+    }
+    Ok(Outcome::Blocked(refused.join(", ")))
+}
+
 fn setuid_own(context: &Context) -> Attempt {
     let path = context.place()?.join("cat");
     fs::copy("/bin/cat", &path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o6755))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o6755))
+        .map_err(|error| kit::stop(&error, "chmod"))?;
     match gained(&path, &["/proc/self/status"])? {
         true => Ok(Outcome::Bypass(
             "an own set-user-id copy has capabilities".into(),

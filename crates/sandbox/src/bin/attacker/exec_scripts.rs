@@ -34,6 +34,19 @@ pub(crate) const ATTACKS: &[Attack] = &[
     )
     .carried(),
     Attack::new(
+        "exec-script-sh-plain",
+        12,
+        "sh reads denied words that name no interpreter",
+        |context| run(Command::new("sh").arg(context.path(Denied::Plain)?)),
+    ),
+    Attack::new(
+        "exec-script-sh-plain-copy",
+        12,
+        "sh reads a copy of denied words that name no interpreter",
+        |context| run(Command::new("sh").arg(context.copy(Denied::Plain, "notes.txt")?)),
+    )
+    .carried(),
+    Attack::new(
         "exec-script-proc-root",
         12,
         "sh reads the denied script through /proc/self/root",

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::kit::{self, stop, stop_or};
 use super::outcome::{Attack, Attempt, Outcome, Stop};
+
+/// For how long the host is looked at while it looks: some dozen times.
+const SWAPPING: Duration = Duration::from_secs(2);
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack::new(
@@ -58,6 +62,13 @@ pub(crate) const ATTACKS: &[Attack] = &[
         22,
         "swap folders and links in the outputs while the host looks",
         swap_in_outputs,
+    )
+    .uncontrolled(),
+    Attack::new(
+        "fs-link-swap-watched",
+        22,
+        "swap a closed folder and a link to one of the host's while the host measures what is written",
+        swap_watched,
     )
     .uncontrolled(),
     Attack::new(
@@ -175,6 +186,36 @@ fn swap_in_outputs(context: &Context) -> Attempt {
     symlink(&target, &link)?;
     fs::rename(&link, &file)?;
     Ok(Outcome::HostJudges("a link lies where a file was".into()))
+}
+
+/// Whoever looks, finds the folder closed, opens it and walks on by its path, opens the host's.
+fn swap_watched(context: &Context) -> Attempt {
+    let place = context.place()?;
+    let (folder, link) = (place.join("swap"), place.join("swap.link"));
+    fs::create_dir(&folder)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o000))?;
+    symlink(context.variable("HOST_CLOSED")?, &link)?;
+    let (folder, link) = (kit::c_path(&folder), kit::c_path(&link));
+    let here = libc::AT_FDCWD as usize;
+    let until = Instant::now() + SWAPPING;
+    while Instant::now() < until {
+        kit::call(
+            libc::SYS_renameat2,
+            [
+                here,
+                folder.as_ptr() as usize,
+                here,
+                link.as_ptr() as usize,
+                libc::RENAME_EXCHANGE as usize,
+                0,
+            ],
+        )
+        .map_err(|error| stop_or(&error, "renameat2", &[libc::EINVAL]))?;
+    }
+    Ok(Outcome::HostJudges(format!(
+        "swapped for {} s",
+        SWAPPING.as_secs()
+    )))
 }
 
 fn hard_link(context: &Context, from: &Path) -> Attempt {

@@ -8,6 +8,7 @@ mod exec_content;
 mod exec_gate;
 mod exec_interpreters;
 mod exec_ldso;
+mod exec_listed;
 mod exec_loaders;
 mod exec_names;
 mod exec_paths;
@@ -43,6 +44,7 @@ fn catalogue() -> Vec<Attack> {
         exec_content::ATTACKS,
         exec_interpreters::ATTACKS,
         exec_scripts::ATTACKS,
+        exec_listed::ATTACKS,
         exec_cache::ATTACKS,
         exec_places::ATTACKS,
         exec_gate::ATTACKS,

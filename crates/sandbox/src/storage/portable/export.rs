@@ -1,7 +1,6 @@
 //! Writing a snapshot file.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -147,10 +146,7 @@ impl TreeWriter<'_> {
             Kind::Link => {
                 header.flag = Flag::Link;
                 header.mode = 0o777;
-                header.target = fs::read_link(&entry.source)?
-                    .as_os_str()
-                    .as_bytes()
-                    .to_vec();
+                header.target = entry.source.read_link()?.as_os_str().as_bytes().to_vec();
             }
             Kind::Node if entry.meta.mode() & libc::S_IFMT != libc::S_IFIFO => return Ok(()),
             Kind::Node => header.flag = Flag::Pipe,
@@ -175,7 +171,7 @@ impl TreeWriter<'_> {
         header.size = entry.meta.len();
         self.put(&header)?;
         self.content += header.size;
-        let mut content = tree::open(&entry.source)?.take(header.size);
+        let mut content = entry.source.read()?.take(header.size);
         if io::copy(&mut content, self.to)? != header.size {
             return Err(io::Error::other("a frozen file changed"));
         }

@@ -65,9 +65,9 @@ pub struct Expected {
 /// How much a snapshot file may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportLimits {
-    /// Bytes in files, holes included.
+    /// Bytes in files, holes included, and in attributes.
     pub bytes: u64,
-    /// Files, folders and links.
+    /// Files, folders and links. Names have a bound of 300 bytes times this, all together.
     pub entries: u64,
 }
 
@@ -115,6 +115,9 @@ pub enum PortableError {
         /// Entries it may hold.
         entries: u64,
     },
+    /// Its names are too long.
+    #[error("the names in the snapshot file have more than {0} bytes all together")]
+    Names(u64),
 }
 
 /// Counts and hashes what passes through.

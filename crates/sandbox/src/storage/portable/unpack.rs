@@ -22,6 +22,8 @@ use crate::sys::attribute;
 /// Longest name in a folder, and longest path: the kernel's bounds.
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4000;
+/// Bytes of names and of what links say that an entry may have on average: names are kept in memory.
+const NAME_BYTES: u64 = 300;
 
 /// Trees under way.
 pub(super) struct Unpacking<'a> {
@@ -36,6 +38,9 @@ pub(super) struct Unpacking<'a> {
     files: HashSet<Vec<u8>>,
     entries: u64,
     content: u64,
+    /// Bytes of attributes, and of names.
+    attributes: u64,
+    names: u64,
 }
 
 struct Open {
@@ -61,6 +66,8 @@ impl<'a> Unpacking<'a> {
             files: HashSet::new(),
             entries: 0,
             content: 0,
+            attributes: 0,
+            names: 0,
         }
     }
 
@@ -70,14 +77,7 @@ impl<'a> Unpacking<'a> {
         mut header: Header,
         from: &mut dyn Read,
     ) -> Result<(), PortableError> {
-        self.entries += 1;
-        self.content = self.content.saturating_add(header.size);
-        if self.entries > self.limits.entries || self.content > self.limits.bytes {
-            return Err(PortableError::TooLarge {
-                bytes: self.limits.bytes,
-                entries: self.limits.entries,
-            });
-        }
+        self.spend(&header)?;
         let name = std::mem::take(&mut header.name);
         let Some(slash) = name.iter().rposition(|byte| *byte == b'/') else {
             return self.begin(&name, header);
@@ -121,6 +121,31 @@ impl<'a> Unpacking<'a> {
             return Ok(give(&path)?);
         }
         self.make(name, path, header, from)
+    }
+
+    /// Counts an entry, before anything of it is made.
+    fn spend(&mut self, header: &Header) -> Result<(), PortableError> {
+        let attributes = header.attributes.iter();
+        let attributes = attributes.map(|(name, value)| (name.len() + value.len()) as u64);
+        let names = (header.name.len() + header.target.len()) as u64;
+        self.entries += 1;
+        self.content = self.content.saturating_add(header.size);
+        self.attributes = attributes.fold(self.attributes, u64::saturating_add);
+        self.names = self.names.saturating_add(names);
+        let limits = &self.limits;
+        // Attributes are content too: each can be as long as a small file.
+        let bytes = self.content.saturating_add(self.attributes);
+        if self.entries > limits.entries || bytes > limits.bytes {
+            return Err(PortableError::TooLarge {
+                bytes: limits.bytes,
+                entries: limits.entries,
+            });
+        }
+        let most = limits.entries.saturating_mul(NAME_BYTES);
+        if self.names > most {
+            return Err(PortableError::Names(most));
+        }
+        Ok(())
     }
 
     /// Begins a tree: workspace, then home.

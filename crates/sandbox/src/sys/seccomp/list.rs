@@ -9,6 +9,7 @@ pub(super) const FIRST_UNKNOWN: u32 = 470;
 // Numbers from 424 on are the same on every architecture. Not all are in every C library's list.
 pub(crate) const MEMFD_SECRET: libc::c_long = 447;
 const QUOTACTL_FD: libc::c_long = 443;
+const FCHMODAT2: libc::c_long = 452;
 const STATMOUNT: libc::c_long = 457;
 const LISTMOUNT: libc::c_long = 458;
 const LSM_SET_SELF_ATTR: libc::c_long = 460;
@@ -48,6 +49,13 @@ const PROTOCOLS: [u32; 5] = [0, 1, 6, 17, 58];
 /// `PR_SET_MM` rewrites what /proc says of a process, its program's file included;
 /// `PR_SCHED_CORE` changes which programs share a core.
 const PROCESS_CONTROLS: [u32; 2] = [libc::PR_SET_MM as u32, 62];
+
+/// A program that takes on its owner's identity. It does nothing inside, where no program gains
+/// anything; but what is written inside lies on the host, and there it would.
+const SET_USER: u32 = libc::S_ISUID;
+/// And one that takes on its group. The same bit on a folder means something else and is wanted
+/// (`git init --shared`), and no filter sees what a path leads to: so only where a file is made.
+const SET_IDENTITY: u32 = libc::S_ISUID | libc::S_ISGID;
 
 /// Calls refused with EPERM, whatever their arguments.
 const DENIED: &[libc::c_long] = &[
@@ -131,9 +139,42 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_sysfs,
 ];
 
-/// Calls that look absent, so that programs fall back: `clone3`, whose flags are behind a pointer
-/// where no filter sees them, and the enumeration of mounts.
-const ABSENT: &[libc::c_long] = &[libc::SYS_clone3, STATMOUNT, LISTMOUNT];
+/// Calls that look absent, so that programs fall back: `clone3` and `openat2`, whose flags and modes
+/// are behind a pointer where no filter sees them, and the enumeration of mounts.
+const ABSENT: &[libc::c_long] = &[libc::SYS_clone3, libc::SYS_openat2, STATMOUNT, LISTMOUNT];
+
+/// Modes of files.
+fn modes() -> Vec<(libc::c_long, Rule)> {
+    vec![
+        (libc::SYS_fchmod, Rule::NoBits(1, SET_USER)),
+        (libc::SYS_fchmodat, Rule::NoBits(2, SET_USER)),
+        (FCHMODAT2, Rule::NoBits(2, SET_USER)),
+        (libc::SYS_mknodat, Rule::NoBits(2, SET_IDENTITY)),
+        (
+            libc::SYS_openat,
+            Rule::NewFile {
+                flags: 2,
+                mode: 3,
+                bits: SET_IDENTITY,
+            },
+        ),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, Rule::NoBits(1, SET_USER)),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, Rule::NoBits(1, SET_IDENTITY)),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, Rule::NoBits(1, SET_IDENTITY)),
+        #[cfg(target_arch = "x86_64")]
+        (
+            libc::SYS_open,
+            Rule::NewFile {
+                flags: 1,
+                mode: 2,
+                bits: SET_IDENTITY,
+            },
+        ),
+    ]
+}
 
 /// Every rule, by system call number.
 pub(super) fn rules() -> Vec<(u32, Rule)> {
@@ -145,6 +186,7 @@ pub(super) fn rules() -> Vec<(u32, Rule)> {
                 .iter()
                 .map(|number| (*number, Rule::Refuse(libc::ENOSYS))),
         )
+        .chain(modes())
         .chain([
             (libc::SYS_clone, Rule::NoBits(0, NAMESPACES)),
             // Memory that is attached twice, writable and executable, is a program that no file holds,

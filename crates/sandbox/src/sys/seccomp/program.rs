@@ -34,12 +34,18 @@ const PACKETS: u32 = 10;
 /// Bits of a socket's type that are the type; the rest are flags.
 const SOCKET_TYPE: u32 = 0xF;
 
+/// Flags of an open that may make a file: `O_CREAT`, and `O_TMPFILE` without `O_DIRECTORY`.
+const MAKES: u32 = (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u32;
+
 /// What to do with one system call number. Argument numbers count from 0.
 pub(super) enum Rule {
     /// Refused with this errno.
     Refuse(i32),
     /// EPERM when the argument has any of these bits.
     NoBits(u32, u32),
+    /// EPERM when a file is made and its mode has any of these bits. Where none is made, the argument
+    /// may be anything.
+    NewFile { flags: u32, mode: u32, bits: u32 },
     /// EPERM when the argument is one of these.
     NoneOf(u32, &'static [u32]),
     /// EPERM when the argument is none of these.
@@ -120,6 +126,13 @@ fn leaf(rule: &Rule) -> Vec<libc::sock_filter> {
         Rule::Refuse(errno) => vec![statement(RETURN, refuse(*errno))],
         Rule::NoBits(index, bits) => vec![
             statement(LOAD, argument(*index)),
+            jump(ANY_BIT, *bits, 0, 1),
+            no,
+        ],
+        Rule::NewFile { flags, mode, bits } => vec![
+            statement(LOAD, argument(*flags)),
+            jump(ANY_BIT, MAKES, 0, 3),
+            statement(LOAD, argument(*mode)),
             jump(ANY_BIT, *bits, 0, 1),
             no,
         ],

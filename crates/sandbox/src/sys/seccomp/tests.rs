@@ -224,6 +224,65 @@ fn shared_memory_is_never_attached_to_be_executed() {
 }
 
 #[test]
+fn no_program_is_made_that_takes_on_its_owner_and_folders_may_hand_on_their_group() {
+    let no = refused(libc::EPERM);
+    let (user, group) = (0o4755_u64, 0o2755_u64);
+    let chmods = [
+        (libc::SYS_fchmod, 1),
+        (libc::SYS_fchmodat, 2),
+        (452, 2),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, 1),
+    ];
+    let with = |at: usize, mode: u64| {
+        let mut arguments = [0; 4];
+        arguments[at] = mode;
+        arguments
+    };
+    for (call, at) in chmods {
+        assert_eq!(verdict(call, &with(at, user)), no);
+        assert_eq!(verdict(call, &with(at, user | 1 << 40)), no);
+        assert_eq!(verdict(call, &with(at, group)), ALLOW);
+        assert_eq!(verdict(call, &with(at, 0o1777)), ALLOW);
+    }
+    let making = [
+        (libc::SYS_mknodat, 2),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, 1),
+    ];
+    for (call, at) in making {
+        for mode in [user, group, 0o6000] {
+            assert_eq!(verdict(call, &with(at, mode)), no);
+        }
+        assert_eq!(verdict(call, &with(at, 0o1777)), ALLOW);
+    }
+    let opens = [
+        (libc::SYS_openat, 2),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, 1),
+    ];
+    for (call, at) in opens {
+        let open = |flags: i32, mode: u64| {
+            let mut arguments = with(at, flags as u64);
+            arguments[at + 1] = mode;
+            verdict(call, &arguments)
+        };
+        for flags in [libc::O_CREAT, libc::O_CREAT | libc::O_RDWR, libc::O_TMPFILE] {
+            assert_eq!(open(flags, user), no);
+            assert_eq!(open(flags, group), no);
+            assert_eq!(open(flags, 0o1777), ALLOW);
+        }
+        // Where no file is made, the register may hold anything.
+        for flags in [0, libc::O_RDWR, libc::O_DIRECTORY, libc::O_TRUNC] {
+            assert_eq!(open(flags, u64::MAX), ALLOW);
+        }
+    }
+    assert_eq!(verdict(libc::SYS_openat2, &[]), refused(libc::ENOSYS));
+}
+
+#[test]
 fn the_core_limit_stays_while_others_can_be_set() {
     let pointers = [0x1000_u64, 1 << 32, u64::MAX];
     for pointer in pointers {
