@@ -13,9 +13,11 @@
 //! | `channel` | messages with descriptors over a local socket |
 //! | `message` | what commands and keepers say to each other |
 //! | `process` | the keeper itself |
+//! | `commands` | what its recipe runs before anybody uses it |
 //! | `serve` | answering one command |
 
 pub(crate) mod channel;
+mod commands;
 pub(crate) mod home;
 pub(crate) mod message;
 pub(crate) mod process;

@@ -371,6 +371,72 @@ fn a_damaged_snapshot_file_is_refused_and_nothing_of_it_is_kept() {
     nothing_left(&place);
 }
 
+/// A repository whose `devcontainer.json` uses most of what is supported.
+fn with_devcontainer(place: &Place, image: &str) {
+    place.write(
+        "work/.devcontainer/devcontainer.json",
+        format!(
+            r#"{{"image": "{image}", "features": {{"./tool": {{"greeting": "hi"}}}},
+                "remoteUser": "dev", "workspaceFolder": "/srv/shop",
+                "containerEnv": {{"COLOUR": "red"}},
+                "postCreateCommand": "echo once >>made; pwd >>made",
+                "postStartCommand": {{"one": "echo start >>started", "two": "echo no network >&2; exit 7"}}}}"#
+        ),
+    );
+    place.write(
+        "work/.devcontainer/tool/devcontainer-feature.json",
+        r#"{"id": "tool", "version": "1", "name": "Tool",
+            "options": {"greeting": {"type": "string", "default": "hey"}}}"#,
+    );
+    place.write(
+        "work/.devcontainer/tool/install.sh",
+        "#!/bin/sh\nset -e\nmkdir -p /opt/tool/bin\nprintf '#!/bin/sh\\necho %s %s\\n' \"$GREETING\" \"$_REMOTE_USER\" >/opt/tool/bin/greet\nchmod 755 /opt/tool/bin/greet\ncp words /opt/tool/words\n",
+    );
+    place.write("work/.devcontainer/tool/words", "some words\n");
+}
+
+#[test]
+fn a_devcontainer_with_a_feature_works_from_its_script_to_its_commands() {
+    let place = place();
+    let _clear = Clear(&place);
+    let registry = testkit::registry::Registry::start(&[]).unwrap();
+    with_devcontainer(&place, &registry.image());
+    let create = [
+        "env",
+        "create",
+        "--name",
+        "dev",
+        "--workspace",
+        "work",
+        "--devcontainer",
+        ".devcontainer/devcontainer.json",
+    ];
+    let said = place.say(&create);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err.contains("no network") && said.err.contains("exited with 7"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("remoteUser"), "{}", said.err);
+    let look = "greet; cat /opt/tool/words made started; pwd; echo $COLOUR $KIND; cat /work/made; ls /nightcrew";
+    let seen = place.must(&["env", "exec", "dev", "--", "sh", "-c", look]);
+    assert_eq!(
+        seen,
+        "hi root\nsome words\nonce\n/srv/shop\nstart\n/srv/shop\nred image\nonce\n/srv/shop\nbin\nin\nout\n"
+    );
+    // What belongs to a new workspace ran; what belongs to a start runs again.
+    place.must(&["env", "snapshot", "dev", "--as", "s"]);
+    let seen = place.must(&["env", "exec", "dev", "--", "cat", "made", "started"]);
+    assert_eq!(seen, "once\n/srv/shop\nstart\nstart\n");
+    // Another content of the feature's files is another set-up.
+    place.write("work/.devcontainer/tool/words", "other words\n");
+    place.must(&["env", "rm", "dev"]);
+    place.say(&create);
+    let seen = place.must(&["env", "exec", "dev", "--", "cat", "/opt/tool/words"]);
+    assert_eq!(seen, "other words\n");
+}
+
 #[test]
 fn a_shell_has_a_terminal_of_its_own() {
     let place = place();

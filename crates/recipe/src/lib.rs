@@ -25,7 +25,7 @@ pub mod toolchain;
 pub use cache::{Cache, Ecosystem, Trust};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, LayerProblem};
-pub use files::{SetupFiles, setup_files};
+pub use files::{SetupFiles, lay_out, setup_files};
 pub use length::{InvalidLength, Length};
 pub use recipe::{
     Command, HostRoot, Image, ImageSource, Ready, Recipe, ResolvedRoot, Root, SETUP_FOLDER,

@@ -44,9 +44,6 @@ pub struct Recipe {
     /// Where commands begin; the workspace if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
-    /// The user that commands see themselves as. Only a name: inside, one user is mapped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
     /// Package caches and other folders that may outlive an environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<Cache>,
@@ -126,7 +123,7 @@ pub struct SetupStep {
     pub files: Vec<String>,
     /// Variables of this command alone.
     pub env: BTreeMap<String, String>,
-    /// Where it begins, below [`SETUP_FOLDER`]; that folder itself if absent.
+    /// Where it begins, below [`SETUP_FOLDER`]. If absent, there if it has files, else in the home.
     pub folder: Option<String>,
 }
 
@@ -191,7 +188,6 @@ impl Recipe {
             env: BTreeMap::new(),
             workspace: None,
             workdir: None,
-            user: None,
             caches: Vec::new(),
             services: Vec::new(),
             toolchains: BTreeMap::new(),
@@ -214,6 +210,18 @@ impl Recipe {
     #[must_use]
     pub fn workdir(&self) -> &str {
         self.workdir.as_deref().unwrap_or_else(|| self.workspace())
+    }
+}
+
+impl SetupStep {
+    /// Where it begins; none where it has no files: in the home.
+    #[must_use]
+    pub fn cwd(&self) -> Option<String> {
+        match &self.folder {
+            Some(folder) => Some(format!("{SETUP_FOLDER}/{folder}")),
+            None if self.files.is_empty() => None,
+            None => Some(SETUP_FOLDER.to_owned()),
+        }
     }
 }
 

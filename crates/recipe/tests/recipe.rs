@@ -5,11 +5,12 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use recipe::{
     Cache, Command, Digest, Ecosystem, Error, HostRoot, Length, Ready, Recipe, ResolvedRoot, Root,
-    SetupFiles, setup_files,
+    SetupFiles, lay_out, setup_files,
 };
 
 const FULL: &str = "
@@ -25,7 +26,6 @@ start: [[redis-cli, ping]]
 env: { PATH: '/opt/bin:${env:PATH}' }
 workspace: /srv/app
 workdir: /srv/app/sub
-user: dev
 caches: [cargo, npm, { name: target, path: /srv/app/target }]
 services:
   - name: db
@@ -145,7 +145,15 @@ fn what_makes_no_sense_is_named_by_its_field() {
         (format!("{host}workspace: work"), "workspace"),
         (format!("{host}workdir: /proc/1"), "workdir"),
         (format!("{host}workspace: /"), "workspace"),
-        (format!("{host}user: 'a b'"), "user"),
+        (format!("{host}workspace: /home/dev/app"), "workspace"),
+        (format!("{host}workspace: /run/x"), "workspace"),
+        (format!("{host}workspace: /etc"), "workspace"),
+        (format!("{host}workspace: /work/sub"), "workspace"),
+        (format!("{host}workdir: /srv"), "workdir"),
+        (
+            format!("{host}setup: [{{ run: x, files: [a/b], folder: b }}]"),
+            "setup[0].folder",
+        ),
         (format!("{host}caches: [cargo, cargo]"), "caches[1]"),
         (
             format!("{host}caches: [{{ name: ../x, path: /x }}]"),
@@ -209,7 +217,6 @@ fn everything_that_changes_the_environment_changes_the_digest() {
         ("a variable", |r| drop(r.env.insert("A".into(), "b".into()))),
         ("the workspace", |r| r.workspace = None),
         ("the folder to begin in", |r| r.workdir = None),
-        ("the user", |r| r.user = None),
         ("a cache", |r| drop(r.caches.pop())),
         ("a service's command", |r| {
             r.services[0].command = Command::Line("x".into());
@@ -281,7 +288,7 @@ fn the_digest_of_today_is_the_digest_of_tomorrow() {
     // Environments are kept by it: a change here throws all of them away.
     assert_eq!(
         digest(&full()).to_string(),
-        "sha256:72030a840177071f773a96d4707f7b6c4ce3cfaf503ea08b2ed8dd8d36bb6693"
+        "sha256:2b5c14fdc1c4034e6c17c70e2e578d668022822c8e4b93ef4d28ed40a104f3e4"
     );
 }
 
@@ -316,7 +323,20 @@ fn files_of_set_up_are_read_without_following_links() {
         other => panic!("{other:?}"),
     }
     fs::write(folder.path().join("requirements.txt"), "requests").unwrap();
+    let mode = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(folder.path().join("requirements.txt"), mode).unwrap();
     assert_eq!(setup_files(folder.path(), &recipe).unwrap(), files());
+    let target = tempfile::tempdir().unwrap();
+    lay_out(folder.path(), &recipe.setup[1], &files(), target.path()).unwrap();
+    let copy = fs::read_to_string(target.path().join("requirements.txt"));
+    assert_eq!(copy.unwrap(), "requests");
+    // What changed since its digest was taken is not what the digest names.
+    fs::write(folder.path().join("requirements.txt"), "other").unwrap();
+    let again = tempfile::tempdir().unwrap();
+    match lay_out(folder.path(), &recipe.setup[1], &files(), again.path()) {
+        Err(Error::Field { problem, .. }) => assert!(problem.contains("changed"), "{problem}"),
+        other => panic!("{other:?}"),
+    }
     fs::remove_file(folder.path().join("requirements.txt")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", folder.path().join("requirements.txt")).unwrap();
     assert!(setup_files(folder.path(), &recipe).is_err());

@@ -17,9 +17,9 @@ use recipe::oci::{
 };
 use recipe::{
     Cache, Ecosystem, HostRoot, Image, ImageSource, Recipe, ResolvedRoot, Root, Service,
-    SetupFiles, SetupStep,
+    SetupFiles, SetupStep, WORKSPACE,
 };
-use sandbox::storage::{SetUp, SetUpError, prepare_root};
+use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, prepare_root};
 use sandbox::{FolderMount, Limits, RootRecipe, SANDBOX_UID, Supervisor};
 
 /// Time for all set-up commands of a recipe together.
@@ -57,6 +57,10 @@ pub struct Ready {
     pub home: Option<PathBuf>,
     /// Variables of everything that runs.
     pub env: BTreeMap<String, String>,
+    /// Where the workspace appears beside `/work`.
+    pub workspace: Option<PathBuf>,
+    /// Where commands begin, unless in `/work`.
+    pub workdir: Option<String>,
     /// Commands in a new workspace, before its first step.
     pub prepare: Vec<Vec<String>>,
     /// Commands at every start of an environment.
@@ -296,12 +300,6 @@ impl Roots {
             Some(folder) => recipe::setup_files(folder, recipe)?,
             None => SetupFiles::new(),
         };
-        if recipe.setup.iter().any(|step| !step.files.is_empty()) {
-            return Err(RootError::Unsupported {
-                what: "a set-up command that reads files of the repository".to_owned(),
-                instead: "run it as the first step",
-            });
-        }
         let mut env = recipe.variables(&own)?;
         // What is on the host's PATH inside is always there.
         if let Some(path) = env.get_mut("PATH") {
@@ -314,7 +312,7 @@ impl Roots {
             let plan = cache.plan(recipe::Trust::Reviewed, digest_of_all);
             let key = plan.seal.map_or_else(String::new, |key| key.folder_name());
             let source = self.folder.join("caches").join(key);
-            std::fs::create_dir_all(&source).map_err(|error| unusable(&source, error))?;
+            fill_here(&source)?;
             for (name, value) in plan.env {
                 env.entry(name.to_owned()).or_insert(value);
             }
@@ -329,7 +327,7 @@ impl Roots {
             let setup = SetUp {
                 key: digest_of_all.hex(),
                 root,
-                commands: recipe.setup.iter().map(|step| step.run.argv()).collect(),
+                commands: commands(recipe, repository, &files),
                 env: env.clone().into_iter().collect(),
                 mounts: caches.iter().map(filling).collect(),
                 limits: Limits::default(),
@@ -344,6 +342,8 @@ impl Roots {
             root,
             home,
             env,
+            workspace: recipe.workspace.as_ref().map(PathBuf::from),
+            workdir: (recipe.workdir() != WORKSPACE).then(|| recipe.workdir().to_owned()),
             prepare: recipe.prepare.iter().map(recipe::Command::argv).collect(),
             start: recipe.start.iter().map(recipe::Command::argv).collect(),
             caches,
@@ -388,6 +388,26 @@ impl Roots {
     }
 }
 
+/// The commands of a recipe's set-up, each with what it may read of the repository.
+fn commands(recipe: &Recipe, repository: Option<&Path>, known: &SetupFiles) -> Vec<SetUpCommand> {
+    let command = |step: &SetupStep| {
+        let files = repository.filter(|_| !step.files.is_empty()).map(|base| {
+            let (base, step, known) = (base.to_owned(), step.clone(), known.clone());
+            SetUpFiles::new(move |target| {
+                recipe::lay_out(&base, &step, &known, target)
+                    .map_err(|error| std::io::Error::other(crate::halt::chain(&error)))
+            })
+        });
+        SetUpCommand {
+            argv: step.run.argv(),
+            env: step.env.clone().into_iter().collect(),
+            cwd: step.cwd(),
+            files,
+        }
+    };
+    recipe.setup.iter().map(command).collect()
+}
+
 /// A cache while set-up fills it.
 fn filling(cache: &CacheMount) -> FolderMount {
     FolderMount {
@@ -409,6 +429,16 @@ impl CacheMount {
             upper: Some(folder.join(format!("cache-{}", self.name.replace('/', "+")))),
         }
     }
+}
+
+/// A folder that set-up can write to.
+fn fill_here(folder: &Path) -> Result<(), RootError> {
+    let failed = |error| unusable(folder, error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    if std::fs::read_dir(folder).map_err(failed)?.next().is_none() {
+        sandbox::prepare_base(folder).map_err(SetUpError::Environment)?;
+    }
+    Ok(())
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> RootError {

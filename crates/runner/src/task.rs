@@ -210,23 +210,27 @@ async fn root(
 }
 
 impl Work {
-    /// Commands of the recipe before the first step that is left.
-    async fn before(&mut self) -> Result<(), Halt> {
-        let Some(ready) = self.recipe.root.clone() else {
+    /// Commands of the recipe before the first step that is left, or in an environment beside that of
+    /// the task. `fresh`: nothing ran in its workspace yet.
+    pub(crate) async fn before(
+        &self,
+        environment: &Arc<Environment>,
+        fresh: bool,
+    ) -> Result<(), Halt> {
+        let Some(ready) = &self.recipe.root else {
             return Ok(());
         };
-        let fresh = self.assignment.task.next_step == 0;
         let prepare = ready.prepare.iter().filter(|_| fresh);
         for argv in prepare.chain(&ready.start) {
             let program = Program {
                 argv: argv.clone(),
                 env: ready.env.clone().into_iter().collect(),
-                cwd: None,
+                cwd: ready.workdir.clone(),
                 stdin: None,
                 timeout: self.shared.options.step_timeout,
             };
             let mut stop = self.talk.stop.clone();
-            let captured = capture(self.environment()?, program, &mut stop, OUTPUT).await?;
+            let captured = capture(environment, program, &mut stop, OUTPUT).await?;
             if !captured.succeeded() {
                 let said = crate::log::plain(captured.err.trim_ascii());
                 let sentence = format!(
@@ -242,7 +246,10 @@ impl Work {
 
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
-        self.before().await?;
+        let fresh = self.assignment.task.next_step == 0;
+        let environment = Arc::clone(self.environment()?);
+        self.before(&environment, fresh).await?;
+        drop(environment);
         if self.assignment.task.next_step > 0 {
             self.snapshot = Snapshot::load(&self.place);
         }
@@ -409,10 +416,13 @@ impl Work {
         all.into_iter().collect()
     }
 
-    /// Where steps start: the folder of the target.
+    /// Where steps start: the folder of the target, else where the recipe says.
     pub(crate) fn cwd(&self) -> Option<String> {
         let path = &self.assignment.task.target.path;
-        (!path.is_empty()).then(|| format!("/work/{path}"))
+        if path.is_empty() {
+            return self.recipe.root.as_ref()?.workdir.clone();
+        }
+        Some(format!("/work/{path}"))
     }
 
     /// The environment; without one the task has no business here.

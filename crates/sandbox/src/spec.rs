@@ -14,6 +14,8 @@ pub struct EnvironmentSpec {
     pub id: String,
     /// What is mounted at `/work`, where steps start.
     pub workspace: Workspace,
+    /// A second place where the workspace appears, for programs that expect it there.
+    pub workspace_also: Option<PathBuf>,
     /// A folder of the host shown read-only at `/nightcrew/in`. The environment's user must be
     /// able to read it: see [`prepare_base`](crate::prepare_base).
     pub inputs: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl EnvironmentSpec {
         Self {
             id: id.into(),
             workspace,
+            workspace_also: None,
             inputs: None,
             outputs: None,
             program: None,

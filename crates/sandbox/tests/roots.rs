@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{World, quiet, run, sh};
-use sandbox::storage::{SetUp, SetUpError, prepare_root};
+use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, prepare_root};
 use sandbox::{ExitStatus, FolderMount, Limits, RootRecipe, SandboxError};
 
 /// A tree with a shell, made from the host's programs: what an unpacked image looks like.
@@ -185,7 +185,10 @@ fn set_up(tree: &Path, scripts: &[&str]) -> SetUp {
         root: recipe(tree),
         commands: scripts
             .iter()
-            .map(|script| ["sh", "-ec", script].map(str::to_owned).to_vec())
+            .map(|script| SetUpCommand {
+                argv: ["sh", "-ec", script].map(str::to_owned).to_vec(),
+                ..SetUpCommand::default()
+            })
             .collect(),
         env: Vec::new(),
         mounts: Vec::new(),
@@ -193,6 +196,47 @@ fn set_up(tree: &Path, scripts: &[&str]) -> SetUp {
         deadline: Duration::from_secs(30),
         retry: false,
     }
+}
+
+#[test]
+fn a_set_up_command_has_its_own_files_variables_and_folder() {
+    let world = World::new();
+    let tree = tree(&world);
+    let cache = world.place.join("cache");
+    let mut wanted = set_up(
+        &tree,
+        &[
+            "cat one >>~/said; echo $COLOUR $SIZE >>~/said; if echo x >new; then exit 3; fi",
+            "cat deep/two >>~/said; if cat one; then exit 4; fi; echo $COLOUR >>~/said",
+            "ls /nightcrew/setup >>~/said; echo $PWD >>~/said",
+        ],
+    );
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    wanted.env = vec![pair("COLOUR", "red"), pair("SIZE", "3")];
+    wanted.commands[0].env = vec![pair("COLOUR", "blue")];
+    wanted.commands[0].cwd = Some("/nightcrew/setup".to_owned());
+    wanted.commands[0].files = Some(SetUpFiles::new(|folder| {
+        fs::write(folder.join("one"), "1\n")?;
+        fs::set_permissions(folder.join("one"), fs::Permissions::from_mode(0o600))
+    }));
+    wanted.commands[1].cwd = Some("/nightcrew/setup".to_owned());
+    wanted.commands[1].files = Some(SetUpFiles::new(|folder| {
+        fs::create_dir(folder.join("deep"))?;
+        fs::write(folder.join("deep/two"), "2\n")
+    }));
+    let warm = prepare_root(&world.supervisor, &cache, &wanted).unwrap();
+    assert_eq!(
+        fs::read_to_string(warm.home.join("said")).unwrap(),
+        "1\nblue 3\n2\nred\n/home/agent\n"
+    );
+    assert!(!cache.join("0123abc/files").exists());
+    // Done: nobody is asked for files again.
+    wanted.commands[0].files = Some(SetUpFiles::new(|_| Err(std::io::ErrorKind::Other.into())));
+    assert!(
+        !prepare_root(&world.supervisor, &cache, &wanted)
+            .unwrap()
+            .fresh
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ use runner::fencing;
 use sandbox::{Environment, SandboxError, Supervisor, SupervisorOptions};
 
 use super::channel::{Listener, either};
+use super::commands;
 use super::home::Home;
 use super::message::Answer;
 use super::serve;
@@ -30,6 +31,10 @@ pub(super) struct Keeper {
     /// Absent once it is destroyed.
     pub(super) environment: RwLock<Option<Arc<Environment>>>,
     pub(super) isolation: Isolation,
+    /// What went wrong with commands of the recipe.
+    pub(super) notes: Vec<String>,
+    /// Where programs begin, unless in `/work`.
+    pub(super) workdir: Option<String>,
     pub(super) supervisor: u32,
     pub(super) busy: AtomicBool,
     pub(super) denied: AtomicU64,
@@ -125,7 +130,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
             home.name()
         )));
     };
-    let spec = home.spec()?;
+    let mut spec = home.spec()?;
     let program = std::env::current_exe().doing("find this program")?;
     let supervisor =
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
@@ -139,6 +144,11 @@ fn keep(home: &Home) -> Result<(), Failure> {
     if !missing.is_empty() {
         return Err(too_weak(&missing));
     }
+    let notes = commands::run(&environment, &spec);
+    if !spec.prepare.is_empty() {
+        spec.prepare.clear();
+        home.write_spec(&spec)?;
+    }
     let listener = Listener::bind(&home.socket()).doing("listen for commands")?;
     let (ending, end) = io::pipe().doing("make a pipe")?;
     let keeper = Keeper {
@@ -147,6 +157,8 @@ fn keep(home: &Home) -> Result<(), Failure> {
             &spec.fence,
             Some(spec.root.evidence.clone()),
         ),
+        notes,
+        workdir: spec.workdir,
         environment: RwLock::new(Some(Arc::new(environment))),
         supervisor: supervisor.process_id(),
         busy: AtomicBool::new(false),

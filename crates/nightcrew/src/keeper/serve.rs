@@ -62,7 +62,7 @@ fn answer(
             let spec = ExecSpec {
                 argv,
                 env: merged(&keeper.variables, env),
-                cwd,
+                cwd: cwd.or_else(|| keeper.workdir.clone()),
                 stdin: fds.next().filter(|_| stdin),
                 stdout,
                 stderr,
@@ -84,7 +84,7 @@ fn answer(
             let spec = ExecSpec {
                 argv,
                 env: merged(&keeper.variables, env),
-                cwd,
+                cwd: cwd.or_else(|| keeper.workdir.clone()),
                 stdin: None,
                 stdout: null()?.into(),
                 stderr: null()?.into(),
@@ -132,6 +132,7 @@ impl Keeper {
             isolation: self.isolation.clone(),
             memory: usage.memory,
             processes: usage.processes,
+            notes: self.notes.clone(),
             busy: self.busy.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
             unknown: self.unknown.load(Ordering::Relaxed),

@@ -40,6 +40,18 @@ pub(crate) struct Spec {
     pub(crate) fence: Fence,
     /// What it may use.
     pub(crate) limits: LimitsDefinition,
+    /// Where the workspace appears beside `/work`.
+    #[serde(default)]
+    pub(crate) workspace_also: Option<PathBuf>,
+    /// Where programs begin, unless in `/work`.
+    #[serde(default)]
+    pub(crate) workdir: Option<String>,
+    /// Commands of the recipe in a new workspace; empty when they ran.
+    #[serde(default)]
+    pub(crate) prepare: Vec<Vec<String>>,
+    /// Commands of the recipe at every start.
+    #[serde(default)]
+    pub(crate) start: Vec<Vec<String>>,
     /// Variables given to everything that runs in it.
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, String>,
@@ -79,6 +91,7 @@ impl Spec {
         let id = format!("env:{}", home.name());
         let mut spec = EnvironmentSpec::new(id, disk.workspace(bases.workspace));
         disk.insert_into(&mut spec, bases);
+        spec.workspace_also.clone_from(&self.workspace_also);
         spec.program = std::env::current_exe().ok();
         spec.root = RootRecipe {
             tree: self.root.tree.clone(),

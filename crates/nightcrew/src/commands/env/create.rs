@@ -57,8 +57,7 @@ pub(super) fn execute(
             .services
             .iter()
             .map(|service| format!("service {}", service.name));
-        let commands = ready.prepare.iter().chain(&ready.start);
-        for left in commands.map(|argv| argv.join(" ")).chain(services) {
+        for left in services {
             print::warning(&format!("left to you: {}", clean(&left, 300)));
         }
         take_root(&mut spec, ready, named(arguments));
@@ -110,6 +109,10 @@ pub(super) fn plain(config: &Config) -> Spec {
         from: None,
         fence: config.fence(),
         limits: LimitsDefinition::default(),
+        workspace_also: None,
+        workdir: None,
+        prepare: Vec::new(),
+        start: Vec::new(),
         variables: BTreeMap::new(),
         life_s: LIFE.as_secs(),
     }
@@ -201,6 +204,10 @@ fn take_root(spec: &mut Spec, ready: Ready, named: String) {
             .map(|cache| (cache.name, cache.source, cache.target))
             .collect(),
     };
+    spec.workspace_also = ready.workspace;
+    spec.workdir = ready.workdir;
+    spec.prepare = ready.prepare;
+    spec.start = ready.start;
     let own = std::mem::replace(&mut spec.variables, ready.env);
     spec.variables.extend(own);
 }
@@ -292,6 +299,7 @@ pub(super) fn say(home: &Home, status: &Status, what: &str) -> Result<(), Failur
             "folder": home.folder(),
             "keeper": status.keeper,
             "isolation": status.isolation,
+            "notes": status.notes,
         }));
         return Ok(());
     }
@@ -312,7 +320,7 @@ pub(super) fn say(home: &Home, status: &Status, what: &str) -> Result<(), Failur
         )),
         None => print::note("programs: not judged"),
     }
-    for sentence in &isolation.weaker {
+    for sentence in isolation.weaker.iter().chain(&status.notes) {
         print::warning(&clean(sentence, 300));
     }
     print::hint(&format!("nightcrew env exec {} -- COMMAND", home.name()));
