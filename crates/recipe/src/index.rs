@@ -18,10 +18,6 @@
 //! without a leading `/`, raw bytes, sorted as bytes, each once. So an index is read with one
 //! allocation and searched in place.
 
-mod build;
 mod form;
-mod stamps;
 
-pub(crate) use build::walk;
-pub use build::{Built, build};
 pub use form::{FileIndex, Found, IndexWriter};

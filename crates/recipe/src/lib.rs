@@ -3,6 +3,7 @@
 //! - [`Recipe`]: root, set-up, services, caches; checked by [`Recipe::validate`], named by
 //!   [`Recipe::digest`]. Same digest, same environment.
 //! - [`oci`]: images, from a layout folder, a tarball or a registry, unpacked into an [`oci::ImageStore`].
+//! - [`folder`]: a name for everything in a folder.
 //! - [`index`]: which file has which SHA-256, for whoever judges programs by their bytes.
 //! - [`devcontainer`]: `devcontainer.json` read as a recipe.
 //! - [`toolchain`]: which versions a repository asks for, and whether the environment has them.
@@ -16,6 +17,7 @@ pub mod devcontainer;
 mod digest;
 mod error;
 mod files;
+pub mod folder;
 pub mod index;
 mod length;
 pub mod oci;

@@ -115,9 +115,6 @@ fn the_index_says_what_the_files_are() {
         (Digest::of(b"c"), 1, 0o644)
     );
     assert_eq!(index.find(b"etc/a"), None);
-    let built = recipe::index::build(&tree.path, None).unwrap();
-    assert_eq!(built.index, index, "the same as reading the tree");
-    assert!(built.skipped.is_empty());
 }
 
 #[test]

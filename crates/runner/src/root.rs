@@ -261,8 +261,7 @@ impl Roots {
                 let tree = Path::new(path);
                 // No environment writes to it, so what was read once need not be read again.
                 let stamps = self.stamps(path)?;
-                let built = recipe::index::build(tree, Some(&stamps))?;
-                let digest = built.index.digest();
+                let digest = recipe::folder::digest(tree, Some(&stamps))?.digest;
                 let root = RootRecipe {
                     tree: Some(tree.to_owned()),
                     ..RootRecipe::default()

@@ -239,7 +239,7 @@ impl IndexWriter {
 }
 
 /// A little-endian number of up to eight bytes.
-pub(super) fn number(bytes: &[u8]) -> u64 {
+fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .rev()
@@ -250,7 +250,7 @@ pub(super) fn number(bytes: &[u8]) -> u64 {
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Writes a file under a name of this process, then gives it its name.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(
         ".new-{}-{}",

@@ -17,7 +17,7 @@ pub enum ResolvedRoot {
     /// The digest of the image's configuration, which contains those of its layers. It is the same
     /// for a layout folder, a tarball and a registry.
     Image(Digest),
-    /// The digest of the folder's file index.
+    /// The digest of [everything in the folder](crate::folder::digest).
     Folder(Digest),
     /// The digest of the host's file index, where one was made.
     Host(Option<Digest>),
