@@ -4,7 +4,6 @@
 //!   [`Recipe::digest`]. Same digest, same environment.
 //! - [`oci`]: images, from a layout folder, a tarball or a registry, unpacked into an [`oci::ImageStore`].
 //! - [`folder`]: a name for everything in a folder.
-//! - [`index`]: which file has which SHA-256, for whoever judges programs by their bytes.
 //! - [`devcontainer`]: `devcontainer.json` read as a recipe.
 //! - [`toolchain`]: which versions a repository asks for, and whether the environment has them.
 //! - [`cache`]: what of a package cache may be shared with whom.
@@ -18,7 +17,6 @@ mod digest;
 mod error;
 mod files;
 pub mod folder;
-pub mod index;
 mod length;
 pub mod oci;
 mod recipe;

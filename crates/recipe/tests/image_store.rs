@@ -4,13 +4,11 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::{World, base, image, is_root, open, skip, text, upper};
 use recipe::oci::registry::RegistryOptions;
-use recipe::oci::{
-    ImageStore, LayoutFolder, Limits, Owner, Platform, RootTree, StoreOptions,
-};
+use recipe::oci::{ImageStore, LayoutFolder, Limits, Owner, Platform, RootTree, StoreOptions};
 use recipe::{Digest, Recipe, Root, SetupFiles};
 
 #[test]

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use super::registry::RegistryOptions;
-use super::{
-    ImageStore, LayoutFolder, Platform, Reference, RegistryImage, Tarball, Unpacked,
-};
+use super::{ImageStore, LayoutFolder, Platform, Reference, RegistryImage, Tarball, Unpacked};
 use crate::recipe::{Image, ImageSource};
 use crate::{Error, ResolvedRoot};
 
