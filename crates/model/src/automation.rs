@@ -17,6 +17,7 @@ mod forms;
 pub use environment::{
     CacheKind, Cores, EnvironmentDefinition, ExecDefinition, ExecRuleDefinition, InlineRecipe,
     IsolationDefinition, LimitsDefinition, Readiness, RecipeDefinition, ServiceDefinition,
+    ToolKind,
 };
 pub use forms::{Command, OutputType, Trigger, Validator, Wave};
 

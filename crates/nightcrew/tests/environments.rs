@@ -396,6 +396,20 @@ fn with_devcontainer(place: &Place, image: &str) {
 }
 
 #[test]
+fn another_version_than_the_workspace_asks_for_is_told() {
+    let place = place();
+    let _clear = Clear(&place);
+    place.write("work/.python-version", "2.1\n");
+    let said = place.say(&["env", "create", "--name", "a", "--workspace", "work"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        said.err.contains(".python-version:1 wants Python 2.1"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
 fn a_devcontainer_with_a_feature_works_from_its_script_to_its_commands() {
     let place = place();
     let _clear = Clear(&place);

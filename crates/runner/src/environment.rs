@@ -91,6 +91,7 @@ impl Recipe {
             digest: None,
             recipe: None,
             reproducible: false,
+            toolchains: Vec::new(),
         };
         let root = self
             .root

@@ -13,6 +13,7 @@
 //! | `task` | drives one task from step to step |
 //! | `base` | cached base trees |
 //! | `place`, `environment` | folders of a task, environments over them |
+//! | `toolchains` | versions that a repository asks for, and those that are there |
 //! | `root`, `services` | what an environment is made of, and what runs beside its steps |
 //! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
@@ -51,6 +52,7 @@ mod steps;
 mod talk;
 mod task;
 mod template;
+pub mod toolchains;
 mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};

@@ -69,6 +69,8 @@ pub struct Ready {
     pub caches: Vec<CacheMount>,
     /// Programs beside the steps.
     pub services: Vec<Service>,
+    /// Versions of tools that must be there.
+    pub toolchains: BTreeMap<String, String>,
     /// For the evidence.
     pub evidence: RootEvidence,
     /// What was left out or changed, a sentence each.
@@ -159,6 +161,11 @@ pub fn recipe_of(
                     .map_or(Duration::from_mins(1), |length| length.0),
             ),
         });
+    }
+    for (tool, version) in &inline.toolchains {
+        recipe
+            .toolchains
+            .insert(tool.name().to_owned(), version.clone());
     }
     recipe.validate()?;
     Ok((recipe, notes))
@@ -347,11 +354,13 @@ impl Roots {
             start: recipe.start.iter().map(recipe::Command::argv).collect(),
             caches,
             services: recipe.services.clone(),
+            toolchains: recipe.toolchains.clone(),
             evidence: RootEvidence {
                 kind,
                 digest,
                 recipe: Some(digest_of_all.to_string()),
                 reproducible: recipe.reproducible() && kind == RootKind::Image,
+                toolchains: Vec::new(),
             },
             notes,
         })

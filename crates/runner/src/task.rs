@@ -1,8 +1,8 @@
 //! Drives one task from step to step, and cleans up after it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use model::automation::{StepDefinition, StepKind};
 use model::evidence::ValidatorResult;
@@ -26,7 +26,8 @@ use crate::options::RunnerOptions;
 use crate::place::Place;
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
-use crate::{inputs, root, services, steps};
+use crate::toolchains::{Tool, Wanted};
+use crate::{gate, inputs, root, services, steps, toolchains};
 
 /// Bytes of output that are kept of a recipe's own commands.
 const OUTPUT: usize = 64 * 1024;
@@ -37,7 +38,14 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn ControlPlane>,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) bases: Arc<Bases>,
+    /// Versions of tools, by root, tool and what was wanted of it: a tool may choose by that.
+    pub(crate) versions: Mutex<BTreeMap<VersionKey, Option<String>>>,
 }
+
+type VersionKey = (String, Tool, Vec<String>);
+
+/// Most versions that are remembered.
+const VERSIONS: usize = 1000;
 
 /// A task under way.
 pub(crate) struct Work {
@@ -62,6 +70,8 @@ pub(crate) struct Work {
     pub(crate) pristine: u32,
     /// The workspace stays for the time after a wait.
     pub(crate) keep: bool,
+    /// Said at the beginning of the first step's log.
+    pub(crate) notes: Vec<String>,
     /// Number of the next batch of exec events.
     pub(crate) batches: Arc<AtomicU32>,
 }
@@ -100,6 +110,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: Sto
                 snapshot: None,
                 pristine: 0,
                 keep: false,
+                notes: Vec::new(),
                 batches: Arc::default(),
             };
             let ended = work.steps().await;
@@ -244,10 +255,87 @@ impl Work {
         Ok(())
     }
 
+    /// Compares the versions that the repository and the recipe ask for with those that are there.
+    async fn compare_toolchains(&mut self, environment: &Arc<Environment>) -> Result<(), Halt> {
+        let ready = self.recipe.root.as_ref();
+        let required = ready.map(|ready| ready.toolchains.clone());
+        let wanted = Wanted::read(Some(&self.recipe.base), &required.unwrap_or_default());
+        let mut versions = BTreeMap::new();
+        for (tool, of_it) in wanted.tools() {
+            let version = self.version_of(environment, &tool, of_it).await?;
+            versions.insert(tool, version);
+        }
+        // Our own questions are no news, should exec control have refused one.
+        if let Some(mut source) = gate::source(environment) {
+            drop(source());
+        }
+        let judged = wanted.judge(&versions);
+        if let Some(root) = &mut self.isolation.root {
+            root.toolchains.clone_from(&judged.warnings);
+        }
+        for report in &mut self.pending {
+            if let Report::Prepared { isolation, .. } = report {
+                isolation.clone_from(&self.isolation);
+            }
+        }
+        self.notes = judged.warnings;
+        match judged.missing.first() {
+            None => Ok(()),
+            Some(sentence) => Err(Halt::failed(ReasonCode::RecipeFailed, sentence.clone())),
+        }
+    }
+
+    /// Asks a tool inside for its version, once for each root.
+    async fn version_of(
+        &self,
+        environment: &Arc<Environment>,
+        tool: &Tool,
+        wanted: Vec<String>,
+    ) -> Result<Option<String>, Halt> {
+        let ready = self.recipe.root.as_ref();
+        let root = ready.and_then(|ready| ready.evidence.recipe.clone());
+        let definition = &self.recipe.definition;
+        let host = || format!("host {:?} {:?}", definition.folders, definition.variables);
+        let key = (root.unwrap_or_else(host), tool.clone(), wanted);
+        let known = || {
+            self.shared
+                .versions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(version) = known().get(&key) {
+            return Ok(version.clone());
+        }
+        let mut env = ready.map(|ready| ready.env.clone()).unwrap_or_default();
+        env.extend(definition.variables.clone());
+        let command = tool.version_command().unwrap_or_default();
+        let program = Program {
+            argv: command.iter().map(|word| (*word).to_owned()).collect(),
+            env: env.into_iter().collect(),
+            cwd: self.cwd(),
+            stdin: None,
+            timeout: toolchains::PATIENCE,
+        };
+        let mut stop = self.talk.stop.clone();
+        let mut said = capture(environment, program, &mut stop, toolchains::ANSWER).await?;
+        said.out.push(b'\n');
+        said.out.append(&mut said.err);
+        let version = toolchains::version(tool, &said.out);
+        let mut known = known();
+        if known.len() >= VERSIONS {
+            known.clear();
+        }
+        known.insert(key, version.clone());
+        Ok(version)
+    }
+
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
         let fresh = self.assignment.task.next_step == 0;
         let environment = Arc::clone(self.environment()?);
+        if fresh {
+            self.compare_toolchains(&environment).await?;
+        }
         self.before(&environment, fresh).await?;
         drop(environment);
         if self.assignment.task.next_step > 0 {

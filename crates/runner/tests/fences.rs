@@ -199,3 +199,35 @@ async fn what_set_up_put_into_a_cache_is_read_by_steps_and_what_they_add_is_thei
         assert!(!log.contains("out mine"), "{log}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_than_the_repository_asks_for_warns_and_than_the_recipe_requires_fails() {
+    let Some(world) = World::new() else { return };
+    world.repository("one", &[(".python-version", "2.1\n"), ("a", "a\n")]);
+    let (_, task) = world.run(&automation("{}", "cat a"), "one").await;
+    assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+    let log = world.plane.log(&task, 0);
+    let first = log.lines().next().unwrap();
+    assert!(
+        first.contains("note .python-version:1 wants Python 2.1"),
+        "{log}"
+    );
+    let isolation = task.isolation.unwrap();
+    let seen = isolation.root.unwrap().toolchains;
+    assert!(
+        seen.len() == 1 && seen[0].contains("Python 2.1"),
+        "{seen:?}"
+    );
+    assert!(!isolation.weaker.iter().any(|text| text.contains("Python")));
+    let environment = "{recipe: {toolchains: {python: \"2.1\"}}}";
+    let (_, task) = world.run(&automation(environment, "cat a"), "one").await;
+    let reason = task.reason.clone().unwrap();
+    assert_eq!(reason.code, ReasonCode::RecipeFailed, "{reason:?}");
+    assert!(
+        reason
+            .sentence
+            .contains("`toolchains.python` wants Python 2.1"),
+        "{reason:?}"
+    );
+    assert!(task.steps.is_empty(), "{:?}", task.steps);
+}

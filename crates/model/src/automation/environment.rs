@@ -180,6 +180,41 @@ pub struct InlineRecipe {
     /// Programs that run beside the steps, such as a database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceDefinition>,
+    /// Versions of tools that must be there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub toolchains: BTreeMap<ToolKind, String>,
+}
+
+/// A tool whose version can be asked for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolKind {
+    /// `rustc`.
+    Rust,
+    /// `node`.
+    Node,
+    /// `python3`.
+    Python,
+    /// `go`.
+    Go,
+    /// `java`.
+    Java,
+}
+
+impl ToolKind {
+    /// Its name in automation files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Node => "node",
+            Self::Python => "python",
+            Self::Go => "go",
+            Self::Java => "java",
+        }
+    }
 }
 
 impl RecipeDefinition {

@@ -3,9 +3,11 @@
 //! One that fails does not take the environment away: a person can look, and run it again. Much of what
 //! such commands do elsewhere needs a network, which no environment has.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::time::Duration;
 
+use runner::toolchains::{self, Wanted};
 use sandbox::{Environment, ExecSpec, ExitStatus};
 
 use super::spec::Spec;
@@ -20,7 +22,7 @@ const OUTPUT: usize = 64 * 1024;
 pub(super) fn run(environment: &Environment, spec: &Spec) -> Vec<String> {
     let mut failed = Vec::new();
     for argv in spec.prepare.iter().chain(&spec.start) {
-        let why = match one(environment, spec, argv) {
+        let why = match one(environment, spec, argv, LONGEST) {
             Ok((ExitStatus::Code(0), _)) => continue,
             Ok((status, said)) => {
                 let said = said.lines().rev().find(|line| !line.trim().is_empty());
@@ -39,10 +41,27 @@ pub(super) fn run(environment: &Environment, spec: &Spec) -> Vec<String> {
     failed
 }
 
+/// Compares the versions that the workspace asks for with those that are there; a sentence for each
+/// that is not.
+pub(super) fn compare_toolchains(environment: &Environment, spec: &Spec) -> Vec<String> {
+    let wanted = Wanted::read(spec.base.as_deref(), &BTreeMap::new());
+    let versions = wanted.tools().into_keys().map(|tool| {
+        let command = tool.version_command().unwrap_or_default();
+        let argv: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        let said = one(environment, spec, &argv, toolchains::PATIENCE);
+        let version = said
+            .ok()
+            .and_then(|(_, said)| toolchains::version(&tool, said.as_bytes()));
+        (tool, version)
+    });
+    wanted.judge(&versions.collect()).warnings
+}
+
 fn one(
     environment: &Environment,
     spec: &Spec,
     argv: &[String],
+    timeout: Duration,
 ) -> Result<(ExitStatus, String), Box<dyn std::error::Error>> {
     let (read, write) = io::pipe()?;
     let stderr = write.try_clone()?;
@@ -54,7 +73,7 @@ fn one(
         stdin: None,
         stdout: write.into(),
         stderr: stderr.into(),
-        timeout: Some(LONGEST),
+        timeout: Some(timeout),
         terminal: None,
     })?;
     let exit = running.wait()?;

@@ -144,7 +144,13 @@ fn keep(home: &Home) -> Result<(), Failure> {
     if !missing.is_empty() {
         return Err(too_weak(&missing));
     }
-    let notes = commands::run(&environment, &spec);
+    let mut notes = Vec::new();
+    if std::mem::take(&mut spec.fresh) {
+        notes = commands::compare_toolchains(&environment, &spec);
+        spec.root.evidence.toolchains.clone_from(&notes);
+        home.write_spec(&spec)?;
+    }
+    notes.extend(commands::run(&environment, &spec));
     if !spec.prepare.is_empty() {
         spec.prepare.clear();
         home.write_spec(&spec)?;

@@ -46,6 +46,9 @@ pub(crate) struct Spec {
     /// Where programs begin, unless in `/work`.
     #[serde(default)]
     pub(crate) workdir: Option<String>,
+    /// Whether nothing was asked of its tools yet.
+    #[serde(default)]
+    pub(crate) fresh: bool,
     /// Commands of the recipe in a new workspace; empty when they ran.
     #[serde(default)]
     pub(crate) prepare: Vec<Vec<String>>,

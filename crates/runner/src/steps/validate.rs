@@ -165,7 +165,7 @@ impl Judging<'_> {
         }
     }
 
-    fn sink(&mut self, work: &Work) -> LogSink {
+    fn sink(&mut self, work: &mut Work) -> LogSink {
         self.sink
             .take()
             .unwrap_or_else(|| LogSink::new(work, self.index))
