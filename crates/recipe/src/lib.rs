@@ -6,12 +6,12 @@
 //! - [`folder`]: a name for everything in a folder.
 //! - [`devcontainer`]: `devcontainer.json` read as a recipe.
 //! - [`toolchain`]: which versions a repository asks for, and whether the environment has them.
-//! - [`cache`]: what of a package cache may be shared with whom.
+//! - [`Cache`]: folders for what package managers download.
 //!
 //! Nearly all bytes here come from outside. This crate needs no privilege, executes nothing, follows
 //! no symbolic link on the host, and knows no other room: who makes environments gets folders.
 
-pub mod cache;
+mod cache;
 pub mod devcontainer;
 mod digest;
 mod error;
@@ -22,7 +22,7 @@ pub mod oci;
 mod recipe;
 pub mod toolchain;
 
-pub use cache::{Cache, Ecosystem, Trust};
+pub use cache::{Cache, Ecosystem};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, LayerProblem};
 pub use files::{SetupFiles, lay_out, setup_files};

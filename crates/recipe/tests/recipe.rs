@@ -156,6 +156,10 @@ fn what_makes_no_sense_is_named_by_its_field() {
         ),
         (format!("{host}caches: [cargo, cargo]"), "caches[1]"),
         (
+            format!("{host}caches: [{{ name: x, path: /x }}, {{ name: x, path: /y }}]"),
+            "caches[1]",
+        ),
+        (
             format!("{host}caches: [{{ name: ../x, path: /x }}]"),
             "caches[0].name",
         ),

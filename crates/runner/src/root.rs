@@ -314,18 +314,18 @@ impl Roots {
         let digest_of_all = recipe.digest(resolved, &files)?;
         let mut caches = Vec::new();
         for cache in &recipe.caches {
-            // Set-up is as trusted as the recipe; what tasks add reaches nobody else.
-            let plan = cache.plan(recipe::Trust::Reviewed, digest_of_all);
-            let key = plan.seal.map_or_else(String::new, |key| key.folder_name());
-            let source = self.folder.join("caches").join(key);
+            let source = self
+                .folder
+                .join("caches")
+                .join(cache.folder_name(digest_of_all));
             fill_here(&source)?;
-            for (name, value) in plan.env {
+            for (name, value) in cache.env() {
                 env.entry(name.to_owned()).or_insert(value);
             }
             caches.push(CacheMount {
-                name: plan.upper,
+                name: cache.name(),
                 source,
-                target: PathBuf::from(plan.target),
+                target: PathBuf::from(cache.place()),
             });
         }
         let mut home = None;
@@ -434,7 +434,7 @@ impl CacheMount {
             source: self.source.clone(),
             target: self.target.clone(),
             writable: true,
-            upper: Some(folder.join(format!("cache-{}", self.name.replace('/', "+")))),
+            upper: Some(folder.join(format!("cache-{}", self.name))),
         }
     }
 }

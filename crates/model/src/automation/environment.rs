@@ -174,7 +174,7 @@ pub struct InlineRecipe {
     /// Commands that prepare the root, once per recipe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup: Vec<Command>,
-    /// Caches of ecosystems that environments share read-only.
+    /// Caches of ecosystems: set-up fills them, and what a task adds is its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<CacheKind>,
     /// Programs that run beside the steps, such as a database.
@@ -282,7 +282,7 @@ impl JsonSchema for RecipeDefinition {
     }
 }
 
-/// An ecosystem whose downloads environments share.
+/// An ecosystem with a folder for downloads.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]

@@ -108,12 +108,15 @@ impl Recipe {
 
     fn validate_caches(&self) -> Result<(), Error> {
         bounded("caches", self.caches.len())?;
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
         for (number, cache) in self.caches.iter().enumerate() {
             let field = format!("caches[{number}]");
             if let Cache::Folder { name, path } = cache {
                 plain(&format!("{field}.name"), name)?;
                 free(&format!("{field}.path"), path)?;
+            }
+            if !names.insert(cache.name()) {
+                return Err(Error::field(field, "has the name of one before it"));
             }
             if !seen.insert(cache.place()) {
                 return Err(Error::field(
