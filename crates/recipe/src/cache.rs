@@ -5,16 +5,13 @@
 //! under a layer of its own, which is thrown away with it. The recipe's digest is part of a cache's name,
 //! so that what was filled with one root is not read with another.
 
-use serde::{Deserialize, Serialize};
-
 use crate::Digest;
 
 /// Where caches appear inside an environment.
 const PLACE: &str = "/nightcrew/cache";
 
 /// A tool whose downloads are worth keeping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ecosystem {
     /// Rust.
     Cargo,
@@ -29,8 +26,7 @@ pub enum Ecosystem {
 }
 
 /// One cache of a recipe: an ecosystem's by its name, or a folder that belongs to nobody.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cache {
     /// `cargo`, `npm`, `pip`, `go`, `maven`.
     Ecosystem(Ecosystem),

@@ -17,7 +17,6 @@ mod digest;
 mod error;
 mod files;
 pub mod folder;
-mod length;
 pub mod oci;
 mod recipe;
 pub mod toolchain;
@@ -26,7 +25,6 @@ pub use cache::{Cache, Ecosystem};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, LayerProblem};
 pub use files::{SetupFiles, lay_out, setup_files};
-pub use length::{InvalidLength, Length};
 pub use recipe::{
     Command, HostRoot, Image, ImageSource, Ready, Recipe, ResolvedRoot, Root, SETUP_FOLDER,
     Service, SetupStep, WORKSPACE,

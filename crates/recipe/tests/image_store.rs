@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{World, base, image, is_root, open, skip, text, upper};
 use recipe::oci::registry::RegistryOptions;
 use recipe::oci::{ImageStore, LayoutFolder, Limits, Owner, Platform, RootTree, StoreOptions};
-use recipe::{Digest, Recipe, Root, SetupFiles};
+use recipe::{Digest, Image, ImageSource, Recipe, Root, SetupFiles};
 
 #[test]
 fn what_is_there_is_not_unpacked_again() {
@@ -154,14 +154,17 @@ fn a_recipe_finds_its_image_wherever_it_is() {
     image().layout(&folder.join("layout"));
     fs::write(folder.join("saved.tar"), image().saved()).unwrap();
     let mut digests = Vec::new();
-    for text in ["layout: layout", "tarball: saved.tar"] {
-        let recipe: Recipe =
-            serde_saphyr::from_str(&format!("root: {{ image: {{ {text} }} }}")).unwrap();
-        let Root::Image(image) = &recipe.root else {
-            panic!("it is an image");
+    for source in [
+        ImageSource::Layout("layout".to_owned()),
+        ImageSource::Tarball("saved.tar".to_owned()),
+    ] {
+        let image = Image {
+            source,
+            digest: None,
         };
+        let recipe = Recipe::new(Root::Image(image.clone()));
         let options = RegistryOptions::default();
-        let unpacked = world.store.obtain(image, folder, options).unwrap();
+        let unpacked = world.store.obtain(&image, folder, options).unwrap();
         let root = unpacked.resolved();
         digests.push(recipe.digest(root, &SetupFiles::new()).unwrap());
     }

@@ -155,11 +155,9 @@ pub fn recipe_of(
             command: command_of(&service.command),
             env: service.env.clone(),
             ready: ready_of(service.ready.as_ref()),
-            timeout: recipe::Length(
-                service
-                    .timeout
-                    .map_or(Duration::from_mins(1), |length| length.0),
-            ),
+            timeout: service
+                .timeout
+                .map_or(Duration::from_mins(1), |length| length.0),
         });
     }
     for (tool, version) in &inline.toolchains {

@@ -154,7 +154,7 @@ impl Service {
             Ready::Port(_) => {}
             Ready::File(path) => absolute(&format!("{field}.ready.file"), path)?,
         }
-        let seconds = self.timeout.0.as_secs_f64();
+        let seconds = self.timeout.as_secs_f64();
         if seconds <= 0.0 || seconds > LONGEST_WAIT as f64 {
             return Err(Error::field(
                 format!("{field}.timeout"),
