@@ -13,7 +13,7 @@
 //! | `task` | drives one task from step to step |
 //! | `base` | cached base trees |
 //! | `place`, `environment` | folders of a task, environments over them |
-//! | `toolchains` | versions that a repository asks for, and those that are there |
+//! | `before`, `toolchains` | what happens before the first step: versions compared, commands of the recipe |
 //! | `root`, `services` | what an environment is made of, and what runs beside its steps |
 //! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
@@ -25,6 +25,7 @@
 
 mod base;
 mod baseline;
+mod before;
 mod checks;
 mod claim;
 mod collect;

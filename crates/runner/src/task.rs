@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use model::automation::{StepDefinition, StepKind};
 use model::evidence::ValidatorResult;
@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use crate::base::{BaseLease, Bases};
 use crate::control_plane::ControlPlane;
 use crate::environment::{Recipe, destroy};
-use crate::exec::{Program, capture};
 use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
@@ -26,11 +25,8 @@ use crate::options::RunnerOptions;
 use crate::place::Place;
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
-use crate::toolchains::{Tool, Wanted};
-use crate::{gate, inputs, root, services, steps, toolchains};
-
-/// Bytes of output that are kept of a recipe's own commands.
-const OUTPUT: usize = 64 * 1024;
+use crate::toolchains::Tool;
+use crate::{inputs, root, services, steps};
 
 /// What all tasks of a runner share.
 pub(crate) struct Shared {
@@ -43,9 +39,6 @@ pub(crate) struct Shared {
 }
 
 type VersionKey = (String, Tool, Vec<String>);
-
-/// Most versions that are remembered.
-const VERSIONS: usize = 1000;
 
 /// A task under way.
 pub(crate) struct Work {
@@ -189,13 +182,18 @@ async fn root(
     if definition.recipe.inline().is_none() {
         return Ok(None);
     }
-    let roots = root::Roots::at(shared.options.state_dir.join("roots"));
+    let registries = shared.options.registries.clone();
+    let context = root::Context {
+        repository: assignment.repository.name.clone(),
+        default_registry: registries.default_host.clone(),
+    };
+    let roots = root::Roots::at(shared.options.state_dir.join("roots"), registries);
     let supervisor = Arc::clone(&shared.supervisor);
     let base = base.to_owned();
     // A person who asks for another round wants set-up that failed to be tried again.
     let retry = assignment.task.round > 1;
     let making = tokio::task::spawn_blocking(move || {
-        let (recipe, notes) = root::recipe_of(&definition, Some(&base))?;
+        let (recipe, notes) = root::recipe_of(&definition, Some(&base), &context)?;
         let ready = roots.ready(&supervisor, &recipe, Some(&base), retry)?;
         for note in notes.iter().chain(&ready.notes) {
             tracing::info!(note, "a recipe");
@@ -221,114 +219,6 @@ async fn root(
 }
 
 impl Work {
-    /// Commands of the recipe before the first step that is left, or in an environment beside that of
-    /// the task. `fresh`: nothing ran in its workspace yet.
-    pub(crate) async fn before(
-        &self,
-        environment: &Arc<Environment>,
-        fresh: bool,
-    ) -> Result<(), Halt> {
-        let Some(ready) = &self.recipe.root else {
-            return Ok(());
-        };
-        let prepare = ready.prepare.iter().filter(|_| fresh);
-        for argv in prepare.chain(&ready.start) {
-            let program = Program {
-                argv: argv.clone(),
-                env: ready.env.clone().into_iter().collect(),
-                cwd: ready.workdir.clone(),
-                stdin: None,
-                timeout: self.shared.options.step_timeout,
-            };
-            let mut stop = self.talk.stop.clone();
-            let captured = capture(environment, program, &mut stop, OUTPUT).await?;
-            if !captured.succeeded() {
-                let said = crate::log::plain(captured.err.trim_ascii());
-                let sentence = format!(
-                    "the recipe's command `{}` failed before the first step: {}; correct the recipe or retry the task",
-                    argv.join(" "),
-                    said.lines().last().unwrap_or("it printed nothing")
-                );
-                return Err(Halt::failed(ReasonCode::RecipeFailed, sentence));
-            }
-        }
-        Ok(())
-    }
-
-    /// Compares the versions that the repository and the recipe ask for with those that are there.
-    async fn compare_toolchains(&mut self, environment: &Arc<Environment>) -> Result<(), Halt> {
-        let ready = self.recipe.root.as_ref();
-        let required = ready.map(|ready| ready.toolchains.clone());
-        let wanted = Wanted::read(Some(&self.recipe.base), &required.unwrap_or_default());
-        let mut versions = BTreeMap::new();
-        for (tool, of_it) in wanted.tools() {
-            let version = self.version_of(environment, &tool, of_it).await?;
-            versions.insert(tool, version);
-        }
-        // Our own questions are no news, should exec control have refused one.
-        if let Some(mut source) = gate::source(environment) {
-            drop(source());
-        }
-        let judged = wanted.judge(&versions);
-        if let Some(root) = &mut self.isolation.root {
-            root.toolchains.clone_from(&judged.warnings);
-        }
-        for report in &mut self.pending {
-            if let Report::Prepared { isolation, .. } = report {
-                isolation.clone_from(&self.isolation);
-            }
-        }
-        self.notes = judged.warnings;
-        match judged.missing.first() {
-            None => Ok(()),
-            Some(sentence) => Err(Halt::failed(ReasonCode::RecipeFailed, sentence.clone())),
-        }
-    }
-
-    /// Asks a tool inside for its version, once for each root.
-    async fn version_of(
-        &self,
-        environment: &Arc<Environment>,
-        tool: &Tool,
-        wanted: Vec<String>,
-    ) -> Result<Option<String>, Halt> {
-        let ready = self.recipe.root.as_ref();
-        let root = ready.and_then(|ready| ready.evidence.recipe.clone());
-        let definition = &self.recipe.definition;
-        let host = || format!("host {:?} {:?}", definition.folders, definition.variables);
-        let key = (root.unwrap_or_else(host), tool.clone(), wanted);
-        let known = || {
-            self.shared
-                .versions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(version) = known().get(&key) {
-            return Ok(version.clone());
-        }
-        let mut env = ready.map(|ready| ready.env.clone()).unwrap_or_default();
-        env.extend(definition.variables.clone());
-        let command = tool.version_command().unwrap_or_default();
-        let program = Program {
-            argv: command.iter().map(|word| (*word).to_owned()).collect(),
-            env: env.into_iter().collect(),
-            cwd: self.cwd(),
-            stdin: None,
-            timeout: toolchains::PATIENCE,
-        };
-        let mut stop = self.talk.stop.clone();
-        let mut said = capture(environment, program, &mut stop, toolchains::ANSWER).await?;
-        said.out.push(b'\n');
-        said.out.append(&mut said.err);
-        let version = toolchains::version(tool, &said.out);
-        let mut known = known();
-        if known.len() >= VERSIONS {
-            known.clear();
-        }
-        known.insert(key, version.clone());
-        Ok(version)
-    }
-
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
         let fresh = self.assignment.task.next_step == 0;
