@@ -451,6 +451,65 @@ fn a_devcontainer_with_a_feature_works_from_its_script_to_its_commands() {
     assert_eq!(seen, "other words\n");
 }
 
+/// Images and set-ups of this place, by number.
+fn roots(place: &Place) -> (usize, usize) {
+    let folders = |below: &str| {
+        let folder = place.path("data/environments/.roots").join(below);
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count()
+    };
+    let owners = std::fs::read_dir(place.path("data/environments/.roots/images")).unwrap();
+    let owners = owners.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let trees = owners.map(|owner| folders(&format!("images/{owner}/trees")));
+    (trees.sum(), folders("set-up"))
+}
+
+#[test]
+fn images_and_set_ups_go_when_nothing_stands_on_them_and_their_time_is_over() {
+    let place = place();
+    let _clear = Clear(&place);
+    let registry = testkit::registry::Registry::start(&[]).unwrap();
+    let image = registry.image();
+    let create = |name: &str, setup: &str| {
+        let arguments = [
+            "env", "create", "--image", &image, "--setup", setup, "--name", name,
+        ];
+        place.must(&arguments);
+    };
+    create("a", "touch /one");
+    create("b", "touch /two");
+    place.must(&["env", "snapshot", "b", "--as", "s"]);
+    assert_eq!(roots(&place), (1, 2));
+    place.must(&["env", "rm", "b"]);
+    assert_eq!(roots(&place), (1, 2), "a snapshot stands on it");
+    place.must(&["env", "rm", "s"]);
+    assert_eq!(roots(&place), (1, 2), "it was used a moment ago");
+    // So that the rest is old.
+    let old = "touch -d @0 .roots/images/*/trees/* .roots/set-up/*/outcome.json";
+    let age = || {
+        let folder = place.path("data/environments");
+        let mut command = Command::new("sh");
+        let aged = command.args(["-c", old]).current_dir(folder).status();
+        assert!(aged.unwrap().success());
+    };
+    age();
+    place.must(&["env", "create", "--name", "c"]);
+    place.must(&["env", "rm", "c"]);
+    assert_eq!(
+        roots(&place),
+        (1, 1),
+        "one still stands on what it was made of"
+    );
+    place.must(&["env", "exec", "a", "--", "ls", "/one"]);
+    age();
+    place.must(&["env", "rm", "a"]);
+    assert_eq!(roots(&place), (0, 0));
+    create("a", "touch /one");
+    place.must(&["env", "exec", "a", "--", "ls", "/one"]);
+}
+
 #[test]
 fn a_shell_has_a_terminal_of_its_own() {
     let place = place();

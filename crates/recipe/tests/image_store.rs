@@ -5,10 +5,13 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use common::{World, base, image, is_root, open, skip, text, upper};
 use recipe::oci::registry::RegistryOptions;
-use recipe::oci::{ImageStore, LayoutFolder, Limits, Owner, Platform, RootTree, StoreOptions};
+use recipe::oci::{
+    Collected, ImageStore, LayoutFolder, Limits, Owner, Platform, RootTree, StoreOptions,
+};
 use recipe::{Digest, Image, ImageSource, Recipe, Root, SetupFiles};
 
 #[test]
@@ -171,6 +174,11 @@ fn a_recipe_finds_its_image_wherever_it_is() {
     assert_eq!(digests[0], digests[1], "same image, same environment");
 }
 
+/// Everything is older than this.
+fn later() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)
+}
+
 #[test]
 fn what_nobody_needs_makes_room() {
     let world = World::new();
@@ -178,7 +186,12 @@ fn what_nobody_needs_makes_room() {
     let gone = world.unpack(&[base(), upper()]).unwrap().tree;
     let name = |tree: &RootTree| recipe::folder::digest(&tree.path, None).unwrap().digest;
     let whole = (name(&kept), name(&gone));
-    let collected = world.store.collect(&[kept.digest].into()).unwrap();
+    let unused = world
+        .store
+        .collect(&[].into(), SystemTime::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(unused, Collected::default(), "it was used a moment ago");
+    let collected = world.store.collect(&[kept.digest].into(), later()).unwrap();
     assert_eq!(collected.trees, 1);
     assert!(collected.files > 0 && !gone.path.exists());
     assert_eq!(name(&kept), whole.0);
@@ -186,7 +199,7 @@ fn what_nobody_needs_makes_room() {
     let again = world.unpack(&[base(), upper()]).unwrap().tree;
     assert_eq!(again.digest, gone.digest);
     assert_eq!(name(&again), whole.1);
-    world.store.collect(&[].into()).unwrap();
+    world.store.collect(&[].into(), later()).unwrap();
     let left = world.contents();
     assert!(
         !left
@@ -214,7 +227,7 @@ fn collecting_takes_nothing_from_under_who_unpacks() {
         scope.spawn(|| {
             let store = open(folder.path(), Limits::default());
             for _ in 0..20 {
-                store.collect(&[].into()).unwrap();
+                store.collect(&[].into(), later()).unwrap();
             }
         });
     });

@@ -72,6 +72,8 @@ pub struct RunnerOptions {
     pub change_bytes: u64,
     /// Base trees kept though no task uses them.
     pub keep_bases: usize,
+    /// Time after which images and set-ups that no task stands on are removed.
+    pub keep_roots: Duration,
     /// Age after which the workspace of a task that waits is given up.
     pub keep_layers: Duration,
 }
@@ -98,6 +100,7 @@ impl RunnerOptions {
             log_bytes: 4 << 20,
             change_bytes: 64 << 20,
             keep_bases: 64,
+            keep_roots: Duration::from_hours(14 * 24),
             keep_layers: Duration::from_hours(14 * 24),
         }
     }

@@ -6,6 +6,7 @@
 
 mod definition;
 mod registries;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -186,6 +187,7 @@ impl Roots {
                 .join("caches")
                 .join(cache.folder_name(digest_of_all));
             fill_here(&source)?;
+            sweep::touch(&source).map_err(|error| unusable(&source, error))?;
             for (name, value) in cache.env() {
                 env.entry(name.to_owned()).or_insert(value);
             }
@@ -240,7 +242,7 @@ impl Roots {
         Ok(folder.join(recipe::Digest::of(path.as_bytes()).hex()))
     }
 
-    fn unpack(&self, image: &Image) -> Result<Unpacked, RootError> {
+    fn images(&self) -> Result<ImageStore, RootError> {
         let root = rustix::process::geteuid().is_root();
         let options = StoreOptions {
             // As root, what runs in environments is another user.
@@ -250,7 +252,11 @@ impl Roots {
             }),
             ..StoreOptions::default()
         };
-        let store = ImageStore::open(&self.folder.join("images"), options)?;
+        Ok(ImageStore::open(&self.folder.join("images"), options)?)
+    }
+
+    fn unpack(&self, image: &Image) -> Result<Unpacked, RootError> {
+        let store = self.images()?;
         let reader: Box<dyn ImageReader + '_> = match &image.source {
             ImageSource::Layout(path) => Box::new(LayoutFolder::open(Path::new(path))?),
             ImageSource::Tarball(path) => Box::new(Tarball::open(Path::new(path), &store)?),
@@ -260,6 +266,16 @@ impl Roots {
             }
         };
         Ok(store.unpack(reader.as_ref(), &Platform::here(), image.digest)?)
+    }
+}
+
+impl Ready {
+    /// Folders below that of the [`Roots`] that an environment of it stands on.
+    #[must_use]
+    pub fn stands_on(&self) -> Vec<PathBuf> {
+        let root = self.root.tree.iter().chain(&self.root.layers);
+        let caches = self.caches.iter().map(|cache| &cache.source);
+        root.chain(&self.home).chain(caches).cloned().collect()
     }
 }
 

@@ -143,7 +143,15 @@ async fn prepare(
         inputs::write(&place.inputs(), assignment)
             .map_err(|error| Halt::broken("cannot write the inputs", &error))?;
     }
-    let ready = match root(shared, assignment, &base.checkout()).await {
+    let ready = root(shared, assignment, &base.checkout()).await;
+    let ready = ready.and_then(|ready| {
+        let stands_on = ready.as_ref().map(root::Ready::stands_on);
+        place
+            .note_root(&stands_on.unwrap_or_default())
+            .map_err(|error| Halt::broken("cannot note the root of the task", &error))?;
+        Ok(ready)
+    });
+    let ready = match ready {
         Ok(ready) => ready,
         Err(halt) => {
             let _ = place.remove();

@@ -11,10 +11,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::{World, quiet, run, sh};
-use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, prepare_root};
+use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, forget_set_ups, prepare_root};
 use sandbox::{ExitStatus, FolderMount, Limits, RootRecipe, SandboxError};
 
 /// A tree with a shell, made from the host's programs: what an unpacked image looks like.
@@ -286,6 +286,39 @@ fn a_set_up_that_fails_or_hangs_is_remembered_with_its_output_until_it_is_retrie
             .unwrap()
             .fresh
     );
+}
+
+#[test]
+fn set_ups_that_nobody_needs_are_forgotten_and_the_others_stay() {
+    let world = World::new();
+    let tree = tree(&world);
+    let cache = world.place.join("cache");
+    for key in ["kept", "gone", "failed"] {
+        let script = if key == "failed" {
+            "exit 3"
+        } else {
+            "echo x >/opt/x"
+        };
+        let mut wanted = set_up(&tree, &[script]);
+        wanted.key = key.to_owned();
+        let _ = prepare_root(&world.supervisor, &cache, &wanted);
+    }
+    let forget =
+        |keep: &'static str, before| forget_set_ups(&cache, |key| key == keep, before).unwrap();
+    assert_eq!(
+        forget("kept", SystemTime::UNIX_EPOCH),
+        0,
+        "used a moment ago"
+    );
+    let later = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+    assert_eq!(forget("kept", later), 2);
+    assert!(cache.join("kept/root").exists());
+    assert!(!cache.join("gone").exists() && !cache.join("failed").exists());
+    let mut wanted = set_up(&tree, &["echo x >/opt/x"]);
+    wanted.key = "gone".to_owned();
+    let again = prepare_root(&world.supervisor, &cache, &wanted).unwrap();
+    assert!(again.fresh);
+    assert_eq!(forget("", SystemTime::UNIX_EPOCH), 0);
 }
 
 #[test]

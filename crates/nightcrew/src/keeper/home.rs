@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use runner::root::{Registries, Roots};
 use rustix::fs::FlockOperation;
@@ -17,8 +18,20 @@ use sandbox::storage::Storage;
 use super::channel::Channel;
 use super::message::{Answer, Request, Status};
 use super::spec::Spec;
+use crate::clock;
 use crate::data_dir::DataDir;
 use crate::failure::{Doing, Failure};
+
+/// What environments and snapshots stand on.
+#[derive(Default)]
+struct Used {
+    bases: Vec<PathBuf>,
+    /// Parts of roots.
+    roots: Vec<PathBuf>,
+}
+
+/// How long images and set-ups stay that nothing stands on.
+const KEEP_ROOTS: Duration = Duration::from_hours(14 * 24);
 
 /// All environments of a data directory.
 #[derive(Debug, Clone)]
@@ -124,28 +137,46 @@ impl Homes {
         self.sweep()
     }
 
-    /// Removes bases that nothing stands on any more.
+    /// Removes bases that nothing stands on any more, and roots likewise that were not used for long.
     fn sweep(&self) -> Result<(), Failure> {
-        let mut used: Vec<PathBuf> = Vec::new();
-        for home in self.list()? {
-            match home.spec() {
-                Ok(spec) => used.extend(spec.base),
-                // One that is being made, or cannot be read: nothing is removed under it.
-                Err(_) => return Ok(()),
-            }
-        }
-        used.extend(
-            self.snapshots()?
-                .into_iter()
-                .filter_map(|(_, kept)| kept.spec.base),
-        );
+        // One that is being made, or cannot be read: nothing is removed under it.
+        let Some(used) = self.used()? else {
+            return Ok(());
+        };
         let folder = self.root.join(".bases");
         for entry in fs::read_dir(&folder).doing("list bases")?.flatten() {
-            if !used.contains(&entry.path()) {
+            if !used.bases.contains(&entry.path()) {
                 sandbox::remove_layer(&entry.path()).doing("remove a base")?;
             }
         }
+        let before = SystemTime::from(clock::now()).checked_sub(KEEP_ROOTS);
+        self.roots(Registries::default())
+            .sweep(&used.roots, before.unwrap_or(SystemTime::UNIX_EPOCH))
+            .doing("remove images and set-ups that nothing uses")?;
         Ok(())
+    }
+
+    /// Bases and parts of roots that environments and snapshots stand on; `None` when one cannot be read.
+    fn used(&self) -> Result<Option<Used>, Failure> {
+        let mut used = Used::default();
+        let mut take = |spec: Spec| {
+            used.roots.extend(spec.root.stands_on());
+            used.bases.extend(spec.base);
+        };
+        for home in self.list()? {
+            match home.spec() {
+                Ok(spec) => take(spec),
+                Err(_) => return Ok(None),
+            }
+        }
+        for name in self.snapshot_names()? {
+            match self.snapshot(&name) {
+                Ok(Some(kept)) => take(kept.spec),
+                Ok(None) => {}
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(used))
     }
 
     /// Every environment, by name.

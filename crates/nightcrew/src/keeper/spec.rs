@@ -85,6 +85,15 @@ pub(crate) struct Root {
     pub(crate) caches: Vec<(String, PathBuf, PathBuf)>,
 }
 
+impl Root {
+    /// Folders that it stands on.
+    pub(super) fn stands_on(&self) -> Vec<PathBuf> {
+        let root = self.tree.iter().chain(&self.layers).chain(&self.home);
+        let caches = self.caches.iter().map(|(_, source, _)| source);
+        root.chain(caches).cloned().collect()
+    }
+}
+
 impl Spec {
     /// What the sandbox is told.
     pub(crate) fn environment(&self, home: &Home) -> Result<EnvironmentSpec, Failure> {

@@ -180,6 +180,7 @@ impl ImageStore {
             }));
         }
         let tree = self.assemble(tree)?;
+        tree.path.parent().map_or(Ok(()), |tree| self.touch(tree))?;
         Ok(Unpacked { tree, info, notes })
     }
 

@@ -49,7 +49,7 @@ pub use portable::{Expected, ImportLimits, PortableError};
 pub use quota::{DiskUsage, QuotaKind, quota_kind};
 pub use snapshot::{Bases, Origin, Snapshot, SnapshotId};
 
-pub use warm::{SetUp, SetUpCommand, SetUpError, SetUpFiles, Warm, prepare_root};
+pub use warm::{SetUp, SetUpCommand, SetUpError, SetUpFiles, Warm, forget_set_ups, prepare_root};
 
 use crate::error::SandboxError;
 use crate::layer::Hold;

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -154,7 +154,11 @@ pub fn prepare_root(
     let _lock = lock(&cache.join(format!("{key}.lock")))?;
     let file = folder.join("outcome.json");
     match files::load(&file).map_err(at("read", &file))? {
-        Some(Outcome::Done) => return Ok(warm(wanted, &folder, false)),
+        Some(outcome @ Outcome::Done) => {
+            // Anew, so that its time is that of its last use.
+            files::save(&file, &outcome).map_err(at("write", &file))?;
+            return Ok(warm(wanted, &folder, false));
+        }
         Some(Outcome::Failed {
             command,
             how,
@@ -199,6 +203,48 @@ pub fn prepare_root(
             remembered: false,
         }),
     }
+}
+
+/// Removes set-ups that `keep` is false for and that nobody asked for since `before`; how many. One that
+/// is being made stays.
+///
+/// # Errors
+/// [`StorageError`]. What was not removed by then is removed the next time.
+pub fn forget_set_ups(
+    cache: &Path,
+    keep: impl Fn(&str) -> bool,
+    before: SystemTime,
+) -> Result<usize, StorageError> {
+    let mut removed = 0;
+    let listing = match fs::read_dir(cache) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        listing => listing.map_err(at("list", cache))?,
+    };
+    for entry in listing {
+        let folder = entry.map_err(at("list", cache))?.path();
+        let key = folder.file_name().unwrap_or_default().to_string_lossy();
+        // Locks stay: another process may wait for one, and it must be the same for all.
+        if !folder.is_dir() || keep(&key) {
+            continue;
+        }
+        let path = cache.join(format!("{key}.lock"));
+        let mut options = File::options();
+        let lock = options.create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(at("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => continue,
+            Err(fs::TryLockError::Error(error)) => return Err(at("lock", &path)(error)),
+        }
+        let outcome = folder.join("outcome.json");
+        let used = fs::metadata(&outcome).or_else(|_| fs::metadata(&folder));
+        let used = used.and_then(|meta| meta.modified());
+        if used.map_err(at("look at", &folder))? < before {
+            remove(&folder)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {
