@@ -150,10 +150,11 @@ impl Recipe {
         }
     }
 
-    /// Whether another machine makes the same environment from it. Not so with the host's own system.
+    /// Whether another machine makes the same environment from it. Only so with an image: nothing says
+    /// how to come by the same folder elsewhere.
     #[must_use]
     pub fn reproducible(&self) -> bool {
-        !matches!(self.root, Root::Host(_))
+        matches!(self.root, Root::Image(_))
     }
 
     /// Where the workspace appears.

@@ -312,6 +312,8 @@ fn the_digest_of_today_is_the_digest_of_tomorrow() {
 fn a_host_root_is_not_reproducible_and_follows_the_host() {
     let recipe = Recipe::new(Root::Host(HostRoot::default()));
     assert!(!recipe.reproducible());
+    let path = "/srv/root".to_owned();
+    assert!(!Recipe::new(Root::Folder { path }).reproducible());
     assert!(full().reproducible());
     let none = SetupFiles::new();
     let one = recipe

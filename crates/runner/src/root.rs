@@ -5,6 +5,7 @@
 //! a `devcontainer.json` and files that set-up names, never through a link.
 
 mod definition;
+mod host;
 mod registries;
 mod sweep;
 
@@ -130,7 +131,8 @@ impl Roots {
                     ..RootRecipe::default()
                 };
                 let none = BTreeMap::new();
-                (root, RootKind::Host, None, ResolvedRoot::Host(None), none)
+                let own = ResolvedRoot::Host(Some(host::identity()));
+                (root, RootKind::Host, None, own, none)
             }
             Root::Folder { path } => {
                 let tree = Path::new(path);
@@ -228,7 +230,7 @@ impl Roots {
                 kind,
                 digest,
                 recipe: Some(digest_of_all.to_string()),
-                reproducible: recipe.reproducible() && kind == RootKind::Image,
+                reproducible: recipe.reproducible(),
                 toolchains: Vec::new(),
             },
             notes,

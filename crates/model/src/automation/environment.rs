@@ -59,10 +59,10 @@ pub struct LimitsDefinition {
     /// Cores of the whole environment; parts are fine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cores>,
-    /// Bytes that workspace and home may add on disk.
+    /// Bytes that workspace, home and outputs may add on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<ByteSize>,
-    /// Files and folders that workspace and home may add.
+    /// Files and folders that workspace, home and outputs may add.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
     /// Size of one file.

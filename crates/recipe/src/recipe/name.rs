@@ -19,7 +19,7 @@ pub enum ResolvedRoot {
     Image(Digest),
     /// The digest of [everything in the folder](crate::folder::digest).
     Folder(Digest),
-    /// The digest of the host's file index, where one was made.
+    /// What identifies the host's system as it is now, where that is known.
     Host(Option<Digest>),
 }
 
