@@ -22,7 +22,7 @@ pub(crate) mod digest;
 mod digests;
 pub(crate) mod door;
 pub(crate) mod environment;
-mod events;
+pub(crate) mod events;
 mod held;
 pub(crate) mod index;
 mod judge;
@@ -56,9 +56,7 @@ use environment::{Environment, Rules, Site};
 pub(crate) const SAYS_READY: u8 = 0;
 pub(crate) const SAYS_FAILED: u8 = 1;
 pub(crate) const SAYS_EVENT: u8 = 2;
-pub(crate) const SAYS_POLICY: u8 = 3;
-pub(crate) const ASKS_REGISTER: u8 = 4;
-pub(crate) const ASKS_POLICY: u8 = 5;
+pub(crate) const ASKS_REGISTER: u8 = 3;
 
 /// What rules are compiled from: the template's place and the policy as text.
 type Origin = (PathBuf, Vec<u8>);
@@ -153,7 +151,7 @@ impl Gate {
         for site in mine {
             let wants = |site: &Site| {
                 (
-                    Arc::as_ptr(&site.environment.rules()),
+                    Arc::as_ptr(site.environment.rules()),
                     site.environment.has_any_joined(),
                 )
             };
