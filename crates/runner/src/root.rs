@@ -14,13 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::isolation::{RootEvidence, RootKind};
-use recipe::oci::{
-    ImageReader, ImageStore, LayoutFolder, Owner, Platform, RegistryImage, StoreOptions, Tarball,
-    Unpacked,
-};
-use recipe::{
-    Image, ImageSource, Recipe, ResolvedRoot, Root, Service, SetupFiles, SetupStep, WORKSPACE,
-};
+use recipe::oci::{ImageStore, Owner, StoreOptions};
+use recipe::{Recipe, ResolvedRoot, Root, Service, SetupFiles, SetupStep, WORKSPACE};
 use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, prepare_root};
 use sandbox::{FolderMount, Limits, RootRecipe, SANDBOX_UID, Supervisor};
 
@@ -152,7 +147,9 @@ impl Roots {
                 )
             }
             Root::Image(image) => {
-                let unpacked = self.unpack(image)?;
+                let options = self.registries.options(image)?;
+                // Paths that are not absolute begin where this process works.
+                let unpacked = self.images()?.obtain(image, Path::new(""), options)?;
                 notes.extend(
                     unpacked
                         .notes
@@ -255,19 +252,6 @@ impl Roots {
             ..StoreOptions::default()
         };
         Ok(ImageStore::open(&self.folder.join("images"), options)?)
-    }
-
-    fn unpack(&self, image: &Image) -> Result<Unpacked, RootError> {
-        let store = self.images()?;
-        let reader: Box<dyn ImageReader + '_> = match &image.source {
-            ImageSource::Layout(path) => Box::new(LayoutFolder::open(Path::new(path))?),
-            ImageSource::Tarball(path) => Box::new(Tarball::open(Path::new(path), &store)?),
-            ImageSource::Registry(reference) => {
-                let options = self.registries.options(image)?;
-                Box::new(RegistryImage::new(reference.parse()?, options, &store)?)
-            }
-        };
-        Ok(store.unpack(reader.as_ref(), &Platform::here(), image.digest)?)
     }
 }
 

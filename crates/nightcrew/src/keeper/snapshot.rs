@@ -72,7 +72,11 @@ impl Homes {
         let text = serde_json::to_string_pretty(kept).doing("describe the snapshot")?;
         fs::write(&half, text)
             .and_then(|()| fs::rename(&half, &path))
-            .doing(format_args!("write {}", path.display()))
+            .doing(format_args!("write {}", path.display()))?;
+        // Its name says that it is kept: also when the machine dies now.
+        self.storage()
+            .sync()
+            .doing(format_args!("force the snapshot `{name}` to the disk"))
     }
 
     /// Whether nothing is called so.

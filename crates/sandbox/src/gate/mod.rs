@@ -9,7 +9,7 @@
 //!   what it knows of environments, are descriptors: they survive it, and the next gate takes them up
 //!   where the last one fell.
 //!
-//! `policy`, `content`, `mounts`, `index`, `events`, `provenance`, `queue` are plain data and rules;
+//! `policy`, `content`, `index`, `events`, `provenance`, `queue` are plain data and rules;
 //! `teller` speaks to whoever is refused;
 //! `judge` is one open from event to answer; `daemon` is the gate process, `keeper` its housekeeping,
 //! `anchor` the other process; `door` is what the init and the client hold.
@@ -28,7 +28,6 @@ pub(crate) mod index;
 mod judge;
 mod keeper;
 pub(crate) mod masks;
-pub(crate) mod mounts;
 pub(crate) mod policy;
 mod process;
 mod provenance;

@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::environment::{self, Environment, Identity, Register, Rules, Shows, Site};
 use super::index::Root;
-use super::mounts::{self, Mount};
 use super::real::Behind;
 use super::{ASKS_REGISTER, Gate, SAYS_FAILED, SAYS_READY, masks, process};
+use crate::sys::mounts::{self, Mount};
 use crate::sys::{fanotify, file, socket};
 use crate::wire::Reader;
 
