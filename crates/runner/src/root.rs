@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use model::isolation::{RootEvidence, RootKind};
 use recipe::oci::{ImageStore, Owner, StoreOptions};
-use recipe::{Recipe, ResolvedRoot, Root, Service, SetupFiles, SetupStep, WORKSPACE};
+use recipe::{Recipe, ResolvedRoot, Root, Service, SetupFiles, SetupStep};
 use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, prepare_root};
 use sandbox::{FolderMount, Limits, RootRecipe, SANDBOX_UID, Supervisor};
 
@@ -216,8 +216,8 @@ impl Roots {
             root,
             home,
             env,
-            workspace: recipe.workspace.as_ref().map(PathBuf::from),
-            workdir: (recipe.workdir() != WORKSPACE).then(|| recipe.workdir().to_owned()),
+            workspace: also(recipe),
+            workdir: recipe.workdir.clone().or_else(|| recipe.workspace.clone()),
             prepare: recipe.prepare.iter().map(recipe::Command::argv).collect(),
             start: recipe.start.iter().map(recipe::Command::argv).collect(),
             caches,
@@ -263,6 +263,12 @@ impl Ready {
         let caches = self.caches.iter().map(|cache| &cache.source);
         root.chain(&self.home).chain(caches).cloned().collect()
     }
+}
+
+/// Where the workspace appears beside the place where it always is.
+fn also(recipe: &Recipe) -> Option<PathBuf> {
+    let place = recipe.workspace.as_ref().map(PathBuf::from)?;
+    (place != Path::new("/work")).then_some(place)
 }
 
 /// The commands of a recipe's set-up, each with what it may read of the repository.

@@ -147,10 +147,15 @@ async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
             "postCreateCommand": "echo prepared >made", "postStartCommand": "echo started >>made"}}"#,
         registry.image()
     );
+    let usual = format!(
+        r#"{{"image": "{}", "workspaceFolder": "/work"}}"#,
+        registry.image()
+    );
     world.repository(
         "one",
         &[
             (".devcontainer/devcontainer.json", &file),
+            (".devcontainer.json", &usual),
             (".devcontainer/tool/devcontainer-feature.json", r#"{"id": "tool"}"#),
             (
                 ".devcontainer/tool/install.sh",
@@ -182,6 +187,11 @@ async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
         ],
         "{log}"
     );
+    // The place where it is in any case.
+    let environment = "{recipe: {devcontainer: .devcontainer.json}}";
+    let (_, task) = world.run(&automation(environment, "pwd"), "one").await;
+    assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+    assert!(world.plane.log(&task, 0).contains("out /work"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
