@@ -26,6 +26,5 @@ pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, LayerProblem};
 pub use files::{SetupFiles, lay_out, setup_files};
 pub use recipe::{
-    Command, HostRoot, Image, ImageSource, Ready, Recipe, ResolvedRoot, Root, SETUP_FOLDER,
-    Service, SetupStep, WORKSPACE,
+    Command, HostRoot, Image, ImageSource, Ready, Recipe, ResolvedRoot, Root, Service, SetupStep,
 };

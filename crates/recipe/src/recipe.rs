@@ -12,10 +12,10 @@ use crate::{Cache, Digest};
 pub use name::ResolvedRoot;
 
 /// Where the files of set-up commands are shown, read-only, under their paths in the repository.
-pub const SETUP_FOLDER: &str = "/nightcrew/setup";
+pub(crate) const SETUP_FOLDER: &str = "/nightcrew/setup";
 
 /// Where the workspace appears unless the recipe says otherwise.
-pub const WORKSPACE: &str = "/work";
+pub(crate) const WORKSPACE: &str = "/work";
 
 /// What an environment is made from. Nobody writes it down in this form: see
 /// [`devcontainer`](crate::devcontainer), and `environment.recipe` of the automation file.
@@ -98,11 +98,11 @@ pub enum Command {
 pub struct SetupStep {
     /// The command.
     pub run: Command,
-    /// Files of the repository that are shown to it under [`SETUP_FOLDER`], and nothing else of it.
+    /// Files of the repository that are shown to it under `/nightcrew/setup`, and nothing else of it.
     pub files: Vec<String>,
     /// Variables of this command alone.
     pub env: BTreeMap<String, String>,
-    /// Where it begins, below [`SETUP_FOLDER`]. If absent, there if it has files, else in the home.
+    /// Where it begins, below `/nightcrew/setup`. If absent, there if it has files, else in the home.
     pub folder: Option<String>,
 }
 
