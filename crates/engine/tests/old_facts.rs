@@ -269,6 +269,7 @@ fn fenced() -> Vec<TaskFact> {
             digest: Some(format!("sha256:{}", "cd".repeat(32))),
             recipe: Some("ef".repeat(32)),
             reproducible: true,
+            toolchains: Vec::new(),
         }),
         ..isolation()
     };

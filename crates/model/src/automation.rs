@@ -13,12 +13,16 @@ use crate::duration::Length;
 
 mod environment;
 mod forms;
+mod recipe;
 
 pub use environment::{
-    CacheKind, Cores, EnvironmentDefinition, ExecDefinition, ExecRuleDefinition, InlineRecipe,
-    IsolationDefinition, LimitsDefinition, Readiness, RecipeDefinition, ServiceDefinition,
+    Cores, EnvironmentDefinition, ExecDefinition, ExecRuleDefinition, IsolationDefinition,
+    LimitsDefinition,
 };
 pub use forms::{Command, OutputType, Trigger, Validator, Wave};
+pub use recipe::{
+    CacheKind, InlineRecipe, Readiness, RecipeDefinition, ServiceDefinition, ToolKind,
+};
 
 /// A versioned definition of unattended work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -95,6 +95,9 @@ pub struct RootEvidence {
     /// Whether another host makes the same environment of the same recipe. Never so for roots
     /// that show the host's programs.
     pub reproducible: bool,
+    /// Versions of tools that files of the repository ask for and that are not there, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub toolchains: Vec<String>,
 }
 
 /// Where a root came from.

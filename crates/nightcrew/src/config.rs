@@ -1,5 +1,7 @@
 //! The configuration file: TOML, every key optional, unknown keys refused.
 
+mod registry;
+
 use std::path::{Path, PathBuf};
 
 use engine::ports::Rule;
@@ -7,6 +9,8 @@ use model::automation::{ExecDefinition, IsolationDefinition};
 use model::exec::ExecMode;
 use model::fence::Fence;
 use serde::Deserialize;
+
+pub(crate) use registry::RegistryConfig;
 
 use crate::cli::Global;
 use crate::failure::{Doing, Failure};
@@ -32,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) isolation: IsolationDefinition,
     /// Which programs may execute in every environment; automations can only tighten it.
     pub(crate) exec: ExecDefinition,
+    /// How registries of images are reached.
+    pub(crate) registry: RegistryConfig,
     /// Who the person at this machine is.
     pub(crate) person: Person,
 }

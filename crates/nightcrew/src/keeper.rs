@@ -14,10 +14,12 @@
 //! | `channel` | messages with descriptors over a local socket |
 //! | `message` | what commands and keepers say to each other |
 //! | `process` | the keeper itself |
+//! | `commands` | what its recipe runs before anybody uses it |
 //! | `serve` | answering one command |
 
 mod bases;
 pub(crate) mod channel;
+mod commands;
 pub(crate) mod home;
 pub(crate) mod message;
 pub(crate) mod process;

@@ -263,6 +263,7 @@ fn start_runner(
     if let Some(slots) = config.runner.slots {
         options.slots = slots;
     }
+    options.registries = config.registry.read()?;
     options.checks = checks();
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")

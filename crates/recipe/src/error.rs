@@ -27,6 +27,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A folder that is to be a root has something in it that cannot be read, so nobody can say what the
+    /// root is.
+    #[error("{path} cannot be read ({problem}), so the folder it is in has no digest; make it readable for this user, or leave it out of the folder", path = path.display())]
+    Unreadable {
+        /// The file, folder or link.
+        path: PathBuf,
+        /// What the system said.
+        problem: String,
+    },
     /// A layer of an image is hostile, damaged, or more than the limits allow.
     #[error("layer {layer}, entry `{entry}`: {problem}")]
     Layer {
@@ -118,14 +127,6 @@ pub enum Error {
         line: u32,
         /// What is wrong.
         problem: String,
-    },
-    /// A file is not an index, or a damaged one.
-    #[error("{path} is not a file index: {problem}; remove it so that it is built anew")]
-    Index {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: &'static str,
     },
 }
 

@@ -1,15 +1,15 @@
 //! Reading files of a repository: never through a symbolic link, never without bound.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Digest, Error, Recipe};
+use crate::{Digest, Error, Recipe, SetupStep};
 
 /// What a set-up command may read: path relative to the repository → permission bits and content.
 pub type SetupFiles = BTreeMap<String, (u32, Digest)>;
@@ -46,6 +46,51 @@ pub fn setup_files(base: &Path, recipe: &Recipe) -> Result<SetupFiles, Error> {
         }
     }
     Ok(files)
+}
+
+/// Copies the files that a set-up command names from the folder `base` to `target`, under the same
+/// paths, read-only by their mode only. They must be what `files` says they were.
+///
+/// # Errors
+/// [`Error::Field`] naming a file that changed since, [`Error::Io`].
+pub fn lay_out(
+    base: &Path,
+    step: &SetupStep,
+    files: &SetupFiles,
+    target: &Path,
+) -> Result<(), Error> {
+    let folder = open_root(base).map_err(Error::io("open", base))?;
+    for path in &step.files {
+        let source = open_beneath(&folder, Path::new(path)).map_err(Error::io("open", path))?;
+        let to = target.join(path);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("make", parent))?;
+        }
+        let copy = File::create_new(&to).map_err(Error::io("make", &to))?;
+        let (digest, _) =
+            hash(Copying(source.take(LARGEST), &copy)).map_err(Error::io("copy", path))?;
+        match files.get(path) {
+            Some((mode, known)) if *known == digest => copy
+                .set_permissions(Permissions::from_mode(*mode))
+                .map_err(Error::io("set the mode of", &to))?,
+            _ => {
+                let problem = format!("has `{path}`, which changed while it was read; try again");
+                return Err(Error::field("setup.files", problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes what is read from it to a file.
+struct Copying<'a, R>(R, &'a File);
+
+impl<R: Read> Read for Copying<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read(buffer)?;
+        self.1.write_all(&buffer[..n])?;
+        Ok(n)
+    }
 }
 
 /// A folder to open files beneath.

@@ -1,66 +1,50 @@
-//! The recipe itself: what a person writes down.
+//! The recipe itself: what an automation file or a `devcontainer.json` comes to.
 
 mod environment;
 mod name;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Cache, Digest, Length};
+use crate::{Cache, Digest};
 
 pub use name::ResolvedRoot;
 
 /// Where the files of set-up commands are shown, read-only, under their paths in the repository.
-pub const SETUP_FOLDER: &str = "/nightcrew/setup";
+pub(crate) const SETUP_FOLDER: &str = "/nightcrew/setup";
 
 /// Where the workspace appears unless the recipe says otherwise.
-pub const WORKSPACE: &str = "/work";
+pub(crate) const WORKSPACE: &str = "/work";
 
-/// What an environment is made from.
-///
-/// Its form is the same in YAML, JSON and TOML; unknown keys are errors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What an environment is made from. Nobody writes it down in this form: see
+/// [`devcontainer`](crate::devcontainer), and `environment.recipe` of the automation file.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     /// Where the root tree comes from.
     pub root: Root,
     /// Commands that complete the root, once, before any workspace is there. Their result is kept.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub setup: Vec<SetupStep>,
     /// Commands in every new workspace, before its first step.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepare: Vec<Command>,
     /// Commands at every start of an environment, also of one that is resumed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub start: Vec<Command>,
     /// Variables of every command. `${env:NAME}` and `${env:NAME:default}` stand for the root's own value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Where the workspace appears; `/work` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<String>,
     /// Where commands begin; the workspace if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
-    /// The user that commands see themselves as. Only a name: inside, one user is mapped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
     /// Package caches and other folders that may outlive an environment.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<Cache>,
     /// Programs that run beside the steps, started in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
     /// Versions of tools that must be there: tool → wanted version.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub toolchains: BTreeMap<String, String>,
 }
 
 /// Where a root tree comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
     /// A read-only view of the host's own system. Not reproducible.
     Host(HostRoot),
@@ -74,29 +58,23 @@ pub enum Root {
 }
 
 /// What of the host is shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostRoot {
     /// Absolute folders beyond the system's own, shown under the same path.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,
 }
 
 /// A container image and, if pinned, which one exactly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// Where it is.
-    #[serde(flatten)]
     pub source: ImageSource,
     /// The digest that its manifest or manifest list must have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
 /// Where an image is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource {
     /// An OCI image layout folder on the host.
     Layout(String),
@@ -107,8 +85,7 @@ pub enum ImageSource {
 }
 
 /// A line for `sh -c`, or a program with arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// For `sh -c`.
     Line(String),
@@ -117,40 +94,35 @@ pub enum Command {
 }
 
 /// A set-up command and what it may read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StepForm", into = "StepForm")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupStep {
     /// The command.
     pub run: Command,
-    /// Files of the repository that are shown to it under [`SETUP_FOLDER`], and nothing else of it.
+    /// Files of the repository that are shown to it under `/nightcrew/setup`, and nothing else of it.
     pub files: Vec<String>,
     /// Variables of this command alone.
     pub env: BTreeMap<String, String>,
-    /// Where it begins, below [`SETUP_FOLDER`]; that folder itself if absent.
+    /// Where it begins, below `/nightcrew/setup`. If absent, there if it has files, else in the home.
     pub folder: Option<String>,
 }
 
 /// A service beside the steps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Unique within the recipe; also its log's name.
     pub name: String,
     /// What runs.
     pub command: Command,
     /// Variables of this service alone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// When it can be used.
     pub ready: Ready,
-    /// How long it may take until then; 60 s if absent.
-    #[serde(default = "Service::default_timeout")]
-    pub timeout: Length,
+    /// How long it may take until then; between 1 ms and 1 h.
+    pub timeout: Duration,
 }
 
 /// What shows that a service can be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
     /// A command that ends with exit code 0.
     Command(Command),
@@ -158,25 +130,6 @@ pub enum Ready {
     Port(u16),
     /// A file that exists inside.
     File(String),
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-enum StepForm {
-    Bare(Command),
-    Full(FullStep),
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FullStep {
-    run: Command,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    files: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    env: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    folder: Option<String>,
 }
 
 impl Recipe {
@@ -191,17 +144,17 @@ impl Recipe {
             env: BTreeMap::new(),
             workspace: None,
             workdir: None,
-            user: None,
             caches: Vec::new(),
             services: Vec::new(),
             toolchains: BTreeMap::new(),
         }
     }
 
-    /// Whether another machine makes the same environment from it. Not so with the host's own system.
+    /// Whether another machine makes the same environment from it. Only so with an image: nothing says
+    /// how to come by the same folder elsewhere.
     #[must_use]
     pub fn reproducible(&self) -> bool {
-        !matches!(self.root, Root::Host(_))
+        matches!(self.root, Root::Image(_))
     }
 
     /// Where the workspace appears.
@@ -214,6 +167,18 @@ impl Recipe {
     #[must_use]
     pub fn workdir(&self) -> &str {
         self.workdir.as_deref().unwrap_or_else(|| self.workspace())
+    }
+}
+
+impl SetupStep {
+    /// Where it begins; none where it has no files: in the home.
+    #[must_use]
+    pub fn cwd(&self) -> Option<String> {
+        match &self.folder {
+            Some(folder) => Some(format!("{SETUP_FOLDER}/{folder}")),
+            None if self.files.is_empty() => None,
+            None => Some(SETUP_FOLDER.to_owned()),
+        }
     }
 }
 
@@ -236,39 +201,5 @@ impl From<Command> for SetupStep {
             env: BTreeMap::new(),
             folder: None,
         }
-    }
-}
-
-impl From<StepForm> for SetupStep {
-    fn from(form: StepForm) -> Self {
-        match form {
-            StepForm::Bare(run) => run.into(),
-            StepForm::Full(full) => Self {
-                run: full.run,
-                files: full.files,
-                env: full.env,
-                folder: full.folder,
-            },
-        }
-    }
-}
-
-impl From<SetupStep> for StepForm {
-    fn from(step: SetupStep) -> Self {
-        if step.files.is_empty() && step.env.is_empty() && step.folder.is_none() {
-            return Self::Bare(step.run);
-        }
-        Self::Full(FullStep {
-            run: step.run,
-            files: step.files,
-            env: step.env,
-            folder: step.folder,
-        })
-    }
-}
-
-impl Service {
-    fn default_timeout() -> Length {
-        Length(std::time::Duration::from_secs(60))
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 
 pub use compare::{Comparison, compare};
 pub use found::found;
-pub use hints::hints;
+pub use hints::{hints, required};
 
 /// A tool whose version matters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,10 +39,20 @@ pub struct Hint {
     pub wanted: String,
     /// Relative to the repository.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 where it is the recipe itself that asks, and `file` is its key.
     pub line: u32,
     /// Whether anything newer will do, too (`go.mod`).
     pub at_least: bool,
+}
+
+impl Hint {
+    /// Where it stands.
+    fn place(&self) -> String {
+        match self.line {
+            0 => format!("`{}`", self.file),
+            line => format!("{}:{line}", self.file),
+        }
+    }
 }
 
 impl Tool {

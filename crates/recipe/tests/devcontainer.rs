@@ -279,7 +279,8 @@ fn a_local_feature_becomes_a_set_up_command_with_its_files() {
         ("GREETING", "hi"),
         ("A_B_C", "false"),
         ("HOW", "loud"),
-        ("_REMOTE_USER", "dev"),
+        ("_REMOTE_USER", "root"),
+        ("_REMOTE_USER_HOME", "/home/agent"),
     ] {
         assert_eq!(step.env[name], value);
     }

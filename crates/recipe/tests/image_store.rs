@@ -4,12 +4,15 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use common::{World, base, image, is_root, open, skip, text, upper};
 use recipe::oci::registry::RegistryOptions;
-use recipe::oci::{ImageStore, LayoutFolder, Limits, Owner, Platform, StoreOptions};
-use recipe::{Digest, Recipe, Root, SetupFiles};
+use recipe::oci::{
+    Collected, ImageStore, LayoutFolder, Limits, Owner, Platform, RootTree, StoreOptions,
+};
+use recipe::{Digest, Image, ImageSource, Recipe, Root, SetupFiles};
 
 #[test]
 fn what_is_there_is_not_unpacked_again() {
@@ -148,38 +151,32 @@ fn contents_are_shared_between_trees() {
 }
 
 #[test]
-fn a_changed_tree_is_noticed() {
-    let world = World::new();
-    let tree = world.unpack(&[base(), upper()]).unwrap().tree;
-    assert_eq!(tree.verify().unwrap(), Vec::<PathBuf>::new());
-    let name = tree.path.join("etc/c");
-    fs::remove_file(&name).unwrap();
-    fs::write(&name, "d").unwrap();
-    fs::remove_file(tree.path.join("var/new")).unwrap();
-    fs::write(tree.path.join("more"), "").unwrap();
-    let names: Vec<_> = ["etc/c", "more", "var/new"].map(PathBuf::from).into();
-    assert_eq!(tree.verify().unwrap(), names);
-}
-
-#[test]
 fn a_recipe_finds_its_image_wherever_it_is() {
     let world = World::new();
     let folder = world.folder.path();
     image().layout(&folder.join("layout"));
     fs::write(folder.join("saved.tar"), image().saved()).unwrap();
     let mut digests = Vec::new();
-    for text in ["layout: layout", "tarball: saved.tar"] {
-        let recipe: Recipe =
-            serde_saphyr::from_str(&format!("root: {{ image: {{ {text} }} }}")).unwrap();
-        let Root::Image(image) = &recipe.root else {
-            panic!("it is an image");
+    for source in [
+        ImageSource::Layout("layout".to_owned()),
+        ImageSource::Tarball("saved.tar".to_owned()),
+    ] {
+        let image = Image {
+            source,
+            digest: None,
         };
+        let recipe = Recipe::new(Root::Image(image.clone()));
         let options = RegistryOptions::default();
-        let unpacked = world.store.obtain(image, folder, options).unwrap();
+        let unpacked = world.store.obtain(&image, folder, options).unwrap();
         let root = unpacked.resolved();
         digests.push(recipe.digest(root, &SetupFiles::new()).unwrap());
     }
     assert_eq!(digests[0], digests[1], "same image, same environment");
+}
+
+/// Everything is older than this.
+fn later() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)
 }
 
 #[test]
@@ -187,15 +184,22 @@ fn what_nobody_needs_makes_room() {
     let world = World::new();
     let kept = world.unpack(&[base()]).unwrap().tree;
     let gone = world.unpack(&[base(), upper()]).unwrap().tree;
-    let collected = world.store.collect(&[kept.digest].into()).unwrap();
+    let name = |tree: &RootTree| recipe::folder::digest(&tree.path, None).unwrap().digest;
+    let whole = (name(&kept), name(&gone));
+    let unused = world
+        .store
+        .collect(&[].into(), SystemTime::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(unused, Collected::default(), "it was used a moment ago");
+    let collected = world.store.collect(&[kept.digest].into(), later()).unwrap();
     assert_eq!(collected.trees, 1);
     assert!(collected.files > 0 && !gone.path.exists());
-    assert_eq!(kept.verify().unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(name(&kept), whole.0);
     assert_eq!(world.store.tree(gone.digest), None);
     let again = world.unpack(&[base(), upper()]).unwrap().tree;
     assert_eq!(again.digest, gone.digest);
-    assert_eq!(again.verify().unwrap(), Vec::<PathBuf>::new());
-    world.store.collect(&[].into()).unwrap();
+    assert_eq!(name(&again), whole.1);
+    world.store.collect(&[].into(), later()).unwrap();
     let left = world.contents();
     assert!(
         !left
@@ -223,7 +227,7 @@ fn collecting_takes_nothing_from_under_who_unpacks() {
         scope.spawn(|| {
             let store = open(folder.path(), Limits::default());
             for _ in 0..20 {
-                store.collect(&[].into()).unwrap();
+                store.collect(&[].into(), later()).unwrap();
             }
         });
     });

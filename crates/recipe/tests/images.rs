@@ -10,7 +10,6 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Image, LayerBuilder, Packing, World, base, base_again, image, is_root, skip, text};
-use recipe::index::FileIndex;
 use recipe::oci::{ImageReader, LayoutFolder, Limits, Platform, Tarball};
 use recipe::{Digest, Error};
 
@@ -105,22 +104,6 @@ fn equal_layers_may_be_links_in_a_saved_image() {
 }
 
 #[test]
-fn the_index_says_what_the_files_are() {
-    let world = World::new();
-    let tree = world.unpack_image(&image()).unwrap().tree;
-    let index = FileIndex::read(&tree.index_path).unwrap();
-    let found = index.find(b"etc/c").unwrap();
-    assert_eq!(
-        (found.sha256, found.size, found.mode),
-        (Digest::of(b"c"), 1, 0o644)
-    );
-    assert_eq!(index.find(b"etc/a"), None);
-    let built = recipe::index::build(&tree.path, None).unwrap();
-    assert_eq!(built.index, index, "the same as reading the tree");
-    assert!(built.skipped.is_empty());
-}
-
-#[test]
 fn a_pinned_image_must_be_that_one() {
     let world = World::new();
     let image = image();
@@ -198,12 +181,6 @@ fn names_need_not_be_utf_8() {
             .as_os_str()
             .as_bytes(),
         b"t\xfe"
-    );
-    assert!(
-        FileIndex::read(&tree.index_path)
-            .unwrap()
-            .find(b"caf\xe9")
-            .is_some()
     );
 }
 

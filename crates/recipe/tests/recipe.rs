@@ -4,42 +4,86 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use recipe::{
-    Cache, Command, Digest, Ecosystem, Error, HostRoot, Length, Ready, Recipe, ResolvedRoot, Root,
-    SetupFiles, setup_files,
+    Cache, Command, Digest, Ecosystem, Error, HostRoot, Image, ImageSource, Ready, Recipe,
+    ResolvedRoot, Root, Service, SetupFiles, SetupStep, lay_out, setup_files,
 };
 
-const FULL: &str = "
-root:
-  image: { registry: 'registry.example/dev:1', digest: 'sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' }
-setup:
-  - apt-get install -y postgresql
-  - run: [pip, install, -r, requirements.txt]
-    files: [requirements.txt]
-    env: { PIP_NO_INPUT: '1' }
-prepare: [make deps]
-start: [[redis-cli, ping]]
-env: { PATH: '/opt/bin:${env:PATH}' }
-workspace: /srv/app
-workdir: /srv/app/sub
-user: dev
-caches: [cargo, npm, { name: target, path: /srv/app/target }]
-services:
-  - name: db
-    command: postgres -D /data
-    env: { PGDATA: /data }
-    ready: { port: 5432 }
-    timeout: 30s
-  - { name: web, command: [serve], ready: { command: curl localhost }, timeout: 2m }
-  - { name: file, command: x, ready: { file: /run/x } }
-toolchains: { rust: '1.95' }
-";
+fn line(text: &str) -> Command {
+    Command::Line(text.to_owned())
+}
 
+fn program(words: &[&str]) -> Command {
+    Command::Program(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    pairs.iter().map(pair).collect()
+}
+
+fn folder(name: &str, path: &str) -> Cache {
+    Cache::Folder {
+        name: name.to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn service(name: &str, command: Command, ready: Ready, seconds: u64) -> Service {
+    Service {
+        name: name.to_owned(),
+        command,
+        env: BTreeMap::new(),
+        ready,
+        timeout: Duration::from_secs(seconds),
+    }
+}
+
+/// A recipe with something in every field.
 fn full() -> Recipe {
-    serde_saphyr::from_str(FULL).unwrap()
+    let mut recipe = Recipe::new(Root::Image(Image {
+        source: ImageSource::Registry("registry.example/dev:1".to_owned()),
+        digest: Some(Digest::of(b"pinned")),
+    }));
+    recipe.setup = vec![
+        line("apt-get install -y postgresql").into(),
+        SetupStep {
+            run: program(&["pip", "install", "-r", "requirements.txt"]),
+            files: vec!["requirements.txt".to_owned()],
+            env: map(&[("PIP_NO_INPUT", "1")]),
+            folder: None,
+        },
+    ];
+    recipe.prepare = vec![line("make deps")];
+    recipe.start = vec![program(&["redis-cli", "ping"])];
+    recipe.env = map(&[("PATH", "/opt/bin:${env:PATH}")]);
+    recipe.workspace = Some("/srv/app".to_owned());
+    recipe.workdir = Some("/srv/app/sub".to_owned());
+    recipe.caches = vec![
+        Cache::Ecosystem(Ecosystem::Cargo),
+        Cache::Ecosystem(Ecosystem::Npm),
+        folder("target", "/srv/app/target"),
+    ];
+    recipe.services = vec![
+        Service {
+            env: map(&[("PGDATA", "/data")]),
+            ..service("db", line("postgres -D /data"), Ready::Port(5432), 30)
+        },
+        service(
+            "web",
+            program(&["serve"]),
+            Ready::Command(line("curl localhost")),
+            120,
+        ),
+        service("file", line("x"), Ready::File("/run/x".to_owned()), 60),
+    ];
+    recipe.toolchains = map(&[("rust", "1.95")]);
+    recipe
 }
 
 fn resolved() -> ResolvedRoot {
@@ -59,129 +103,109 @@ fn digest(recipe: &Recipe) -> Digest {
 }
 
 #[test]
-fn yaml_json_and_toml_are_one_form() {
-    let recipe = full();
-    recipe.validate().unwrap();
-    assert_eq!(recipe.caches[0], Cache::Ecosystem(Ecosystem::Cargo));
-    assert_eq!(recipe.services[1].timeout, Length(Duration::from_secs(120)));
-    assert_eq!(recipe.services[2].timeout, Length(Duration::from_secs(60)));
-    assert_eq!(recipe.services[0].ready, Ready::Port(5432));
-    assert_eq!(
-        recipe.setup[0].run,
-        Command::Line("apt-get install -y postgresql".into())
-    );
-    let json = serde_json::to_string(&recipe).unwrap();
-    assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
-    let yaml = serde_saphyr::to_string(&recipe).unwrap();
-    assert_eq!(serde_saphyr::from_str::<Recipe>(&yaml).unwrap(), recipe);
-    let toml = "setup = ['make']\n[root.host]\nfolders = ['/opt']\n[[services]]\nname = 'db'\ncommand = ['db']\nready = { port = 1 }\n";
-    let recipe: Recipe = toml::from_str(toml).unwrap();
-    assert_eq!(
-        recipe.root,
-        Root::Host(HostRoot {
-            folders: vec!["/opt".into()]
-        })
-    );
-}
-
-#[test]
-fn unknown_keys_are_errors() {
-    for text in [
-        "root: { host: {} }\nsetups: []",
-        "root: { host: { folder: [] } }",
-        "root: { docker: {} }",
-        "root: { folder: { path: /x, mode: 1 } }",
-        "root: { host: {} }\nservices: [{ name: a, command: b, ready: { port: 1 }, restart: true }]",
-        "root: { host: {} }\nservices: [{ name: a, command: b, ready: { url: x } }]",
-        "root: { host: {} }\ncaches: [gradle]",
-        "root: { host: {} }\nsetup: [{ run: x, file: y }]",
-    ] {
-        assert!(serde_saphyr::from_str::<Recipe>(text).is_err(), "{text}");
-    }
-}
-
-#[test]
 fn what_makes_no_sense_is_named_by_its_field() {
-    let host = "root: { host: {} }\n";
-    for (text, field) in [
+    full().validate().unwrap();
+    let image = |source| {
+        Root::Image(Image {
+            source,
+            digest: None,
+        })
+    };
+    let host = |folder: &str| {
+        Root::Host(HostRoot {
+            folders: vec![folder.to_owned()],
+        })
+    };
+    let roots = [
+        (host("opt"), "root.host.folders[0]"),
+        (host("/a/../b"), "root.host.folders[0]"),
         (
-            "root: { host: { folders: [opt] } }".to_owned(),
-            "root.host.folders[0]",
-        ),
-        (
-            "root: { host: { folders: [/a/../b] } }".to_owned(),
-            "root.host.folders[0]",
-        ),
-        (
-            "root: { folder: { path: x } }".to_owned(),
+            Root::Folder {
+                path: "x".to_owned(),
+            },
             "root.folder.path",
         ),
         (
-            "root: { image: { registry: debian } }".to_owned(),
+            image(ImageSource::Registry("debian".to_owned())),
             "root.image.registry",
         ),
         (
-            "root: { image: { layout: '' } }".to_owned(),
+            image(ImageSource::Layout(String::new())),
             "root.image.layout",
         ),
-        (format!("{host}setup: ['']"), "setup[0].run"),
+    ];
+    for (root, field) in roots {
+        refused(&Recipe::new(root), field);
+    }
+    type Change = (fn(&mut Recipe), &'static str);
+    let changes: &[Change] = &[
+        (|r| r.setup[0].run = line(""), "setup[0].run"),
         (
-            format!("{host}setup: [{{ run: x, files: [/etc/passwd] }}]"),
+            |r| r.setup[0].files = vec!["/etc/passwd".into()],
             "setup[0].files[0]",
         ),
         (
-            format!("{host}setup: [{{ run: x, files: [../x] }}]"),
+            |r| r.setup[0].files = vec!["../x".into()],
             "setup[0].files[0]",
         ),
+        (|r| r.setup[0].env = map(&[("A B", "c")]), "setup[0].env"),
         (
-            format!("{host}setup: [{{ run: x, env: {{ 'A B': c }} }}]"),
-            "setup[0].env",
+            |r| {
+                r.setup[0].files = vec!["a/b".into()];
+                r.setup[0].folder = Some("b".into());
+            },
+            "setup[0].folder",
         ),
-        (format!("{host}prepare: [[]]"), "prepare[0]"),
-        (format!("{host}start: [ok, \" \"]"), "start[1]"),
-        (format!("{host}env: {{ 1A: x }}"), "env"),
-        (format!("{host}env: {{ A: '${{env:' }}"), "env.A"),
-        (format!("{host}env: {{ A: '${{env:B C}}' }}"), "env.A"),
-        (format!("{host}workspace: work"), "workspace"),
-        (format!("{host}workdir: /proc/1"), "workdir"),
-        (format!("{host}workspace: /"), "workspace"),
-        (format!("{host}user: 'a b'"), "user"),
-        (format!("{host}caches: [cargo, cargo]"), "caches[1]"),
+        (|r| r.prepare = vec![program(&[])], "prepare[0]"),
+        (|r| r.start = vec![line("ok"), line(" ")], "start[1]"),
+        (|r| r.env = map(&[("1A", "x")]), "env"),
+        (|r| r.env = map(&[("A", "${env:")]), "env.A"),
+        (|r| r.env = map(&[("A", "${env:B C}")]), "env.A"),
+        (|r| place(r, "work"), "workspace"),
+        (|r| place(r, "/"), "workspace"),
+        (|r| place(r, "/home/dev/app"), "workspace"),
+        (|r| place(r, "/run/x"), "workspace"),
+        (|r| place(r, "/etc"), "workspace"),
+        (|r| place(r, "/work/sub"), "workspace"),
+        (|r| r.workdir = Some("/proc/1".into()), "workdir"),
+        (|r| r.workdir = Some("/srv".into()), "workdir"),
+        (|r| r.caches[1] = r.caches[0].clone(), "caches[1]"),
+        (|r| r.caches[1] = folder("target", "/y"), "caches[2]"),
+        (|r| r.caches[0] = folder("../x", "/x"), "caches[0].name"),
         (
-            format!("{host}caches: [{{ name: ../x, path: /x }}]"),
-            "caches[0].name",
-        ),
-        (
-            format!("{host}caches: [{{ name: x, path: /nightcrew/in }}]"),
+            |r| r.caches[0] = folder("x", "/nightcrew/in"),
             "caches[0].path",
         ),
         (
-            format!("{host}services: [{{ name: a, command: b, ready: {{ port: 0 }} }}]"),
+            |r| r.services[0].ready = Ready::Port(0),
             "services[0].ready.port",
         ),
         (
-            format!("{host}services: [{{ name: a, command: b, ready: {{ file: x }} }}]"),
+            |r| r.services[0].ready = Ready::File("x".into()),
             "services[0].ready.file",
         ),
         (
-            format!(
-                "{host}services: [{{ name: a, command: b, ready: {{ port: 1 }}, timeout: 2h }}]"
-            ),
+            |r| r.services[0].timeout = Duration::from_secs(7200),
             "services[0].timeout",
         ),
-        (
-            format!(
-                "{host}services: [{{ name: a, command: b, ready: {{ port: 1 }} }}, {{ name: a, command: b, ready: {{ port: 2 }} }}]"
-            ),
-            "services[1].name",
-        ),
-    ] {
-        let recipe: Recipe =
-            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        match recipe.validate() {
-            Err(Error::Field { field: named, .. }) => assert_eq!(named, field, "{text}"),
-            other => panic!("{text}: {other:?}"),
-        }
+        (|r| r.services[1].name = "db".into(), "services[1].name"),
+    ];
+    for (change, field) in changes {
+        let mut recipe = full();
+        change(&mut recipe);
+        refused(&recipe, field);
+    }
+}
+
+fn place(recipe: &mut Recipe, path: &str) {
+    recipe.workspace = Some(path.to_owned());
+    recipe.workdir = None;
+}
+
+fn refused(recipe: &Recipe, field: &str) {
+    match recipe.validate() {
+        Err(Error::Field { field: named, .. }) => assert_eq!(named, field),
+        other => panic!("{field}: {other:?}"),
     }
 }
 
@@ -209,7 +233,6 @@ fn everything_that_changes_the_environment_changes_the_digest() {
         ("a variable", |r| drop(r.env.insert("A".into(), "b".into()))),
         ("the workspace", |r| r.workspace = None),
         ("the folder to begin in", |r| r.workdir = None),
-        ("the user", |r| r.user = None),
         ("a cache", |r| drop(r.caches.pop())),
         ("a service's command", |r| {
             r.services[0].command = Command::Line("x".into());
@@ -242,7 +265,7 @@ fn what_changes_nothing_changes_no_digest() {
     let base = digest(&full());
     let mut recipe = full();
     recipe.toolchains.clear();
-    recipe.services[0].timeout = Length(Duration::from_secs(1));
+    recipe.services[0].timeout = Duration::from_secs(1);
     recipe.caches.reverse();
     assert_eq!(digest(&recipe), base);
     // A tag is only a way to find the image.
@@ -281,7 +304,7 @@ fn the_digest_of_today_is_the_digest_of_tomorrow() {
     // Environments are kept by it: a change here throws all of them away.
     assert_eq!(
         digest(&full()).to_string(),
-        "sha256:72030a840177071f773a96d4707f7b6c4ce3cfaf503ea08b2ed8dd8d36bb6693"
+        "sha256:2b5c14fdc1c4034e6c17c70e2e578d668022822c8e4b93ef4d28ed40a104f3e4"
     );
 }
 
@@ -289,6 +312,8 @@ fn the_digest_of_today_is_the_digest_of_tomorrow() {
 fn a_host_root_is_not_reproducible_and_follows_the_host() {
     let recipe = Recipe::new(Root::Host(HostRoot::default()));
     assert!(!recipe.reproducible());
+    let path = "/srv/root".to_owned();
+    assert!(!Recipe::new(Root::Folder { path }).reproducible());
     assert!(full().reproducible());
     let none = SetupFiles::new();
     let one = recipe
@@ -316,7 +341,20 @@ fn files_of_set_up_are_read_without_following_links() {
         other => panic!("{other:?}"),
     }
     fs::write(folder.path().join("requirements.txt"), "requests").unwrap();
+    let mode = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(folder.path().join("requirements.txt"), mode).unwrap();
     assert_eq!(setup_files(folder.path(), &recipe).unwrap(), files());
+    let target = tempfile::tempdir().unwrap();
+    lay_out(folder.path(), &recipe.setup[1], &files(), target.path()).unwrap();
+    let copy = fs::read_to_string(target.path().join("requirements.txt"));
+    assert_eq!(copy.unwrap(), "requests");
+    // What changed since its digest was taken is not what the digest names.
+    fs::write(folder.path().join("requirements.txt"), "other").unwrap();
+    let again = tempfile::tempdir().unwrap();
+    match lay_out(folder.path(), &recipe.setup[1], &files(), again.path()) {
+        Err(Error::Field { problem, .. }) => assert!(problem.contains("changed"), "{problem}"),
+        other => panic!("{other:?}"),
+    }
     fs::remove_file(folder.path().join("requirements.txt")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", folder.path().join("requirements.txt")).unwrap();
     assert!(setup_files(folder.path(), &recipe).is_err());

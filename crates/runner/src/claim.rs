@@ -1,8 +1,9 @@
 //! Asks for work while there is room, and keeps the leases of what is held alive.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use model::protocol::{Assignment, ClaimRequest, Heartbeat};
 use tokio::sync::{Notify, Semaphore};
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::held::{Held, Stop};
 use crate::place;
+use crate::root::Roots;
 use crate::task::{Shared, drive};
 
 /// So many times the usual pause when the last question brought nothing.
@@ -144,7 +146,8 @@ pub(crate) async fn beat(loops: Arc<Loops>) {
         ticks.tick().await;
         if swept.elapsed() > SWEEP {
             swept = Instant::now();
-            sweep(&loops).await;
+            // Leases must not wait for it: images are large.
+            tokio::spawn(sweep(Arc::clone(&loops)));
         }
         let tasks = loops.held.list();
         if tasks.is_empty() {
@@ -165,12 +168,23 @@ pub(crate) async fn beat(loops: Arc<Loops>) {
     }
 }
 
-async fn sweep(loops: &Loops) {
+async fn sweep(loops: Arc<Loops>) {
     let options = loops.shared.options.clone();
     let swept = tokio::task::spawn_blocking(move || {
-        place::sweep_kept(&options.state_dir, (options.clock)(), options.keep_layers)
+        let state = &options.state_dir;
+        let now = (options.clock)();
+        place::sweep_kept(state, now, options.keep_layers)?;
+        let used = place::roots_in_use(state)?;
+        let before = SystemTime::from(now)
+            .checked_sub(options.keep_roots)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        let roots = Roots::at(state.join("roots"), options.registries.clone());
+        let swept = roots.sweep(&used, before);
+        swept.map_err(|error| io::Error::other(crate::halt::chain(&error)))
     });
-    if let Ok(Err(error)) = swept.await {
-        tracing::warn!(%error, "old workspaces could not be removed");
+    match swept.await {
+        Ok(Ok(swept)) => tracing::debug!(?swept, "looked for what nobody needs"),
+        Ok(Err(error)) => tracing::warn!(%error, "what nobody needs could not be removed"),
+        Err(error) => tracing::warn!(%error, "what nobody needs could not be removed"),
     }
 }

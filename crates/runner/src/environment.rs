@@ -55,6 +55,7 @@ impl Recipe {
         };
         if let Some(ready) = &self.root {
             let folder = spec.workspace.layer.with_extension("more");
+            spec.workspace_also.clone_from(&ready.workspace);
             spec.root = ready.root.clone();
             spec.mounts = ready
                 .caches
@@ -90,6 +91,7 @@ impl Recipe {
             digest: None,
             recipe: None,
             reproducible: false,
+            toolchains: Vec::new(),
         };
         let root = self
             .root

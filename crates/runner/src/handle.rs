@@ -1,7 +1,7 @@
 //! Starting and stopping a runner.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sandbox::Supervisor;
@@ -63,6 +63,7 @@ impl Runner {
                 control,
                 supervisor,
                 bases,
+                versions: Mutex::default(),
             }),
             held: Arc::new(Held::default()),
             slots,

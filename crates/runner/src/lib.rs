@@ -13,6 +13,7 @@
 //! | `task` | drives one task from step to step |
 //! | `base` | cached base trees |
 //! | `place`, `environment` | folders of a task, environments over them |
+//! | `before`, `toolchains` | what happens before the first step: versions compared, commands of the recipe |
 //! | `root`, `services` | what an environment is made of, and what runs beside its steps |
 //! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
@@ -24,6 +25,7 @@
 
 mod base;
 mod baseline;
+mod before;
 mod checks;
 mod claim;
 mod collect;
@@ -51,6 +53,7 @@ mod steps;
 mod talk;
 mod task;
 mod template;
+pub mod toolchains;
 mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};

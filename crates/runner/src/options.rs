@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::root::Registries;
+
 /// Tells the time; the only way a runner learns it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -46,6 +48,8 @@ pub struct RunnerOptions {
     pub state_dir: PathBuf,
     /// The `nightcrew` executable, shown inside environments.
     pub program: Option<PathBuf>,
+    /// How registries of images are reached.
+    pub registries: Registries,
     /// Time between two heartbeats; well below the length of a lease.
     pub heartbeat: Duration,
     /// Longest pause between two questions for work while there is some; six times that when idle.
@@ -68,6 +72,8 @@ pub struct RunnerOptions {
     pub change_bytes: u64,
     /// Base trees kept though no task uses them.
     pub keep_bases: usize,
+    /// Time after which images and set-ups that no task stands on are removed.
+    pub keep_roots: Duration,
     /// Age after which the workspace of a task that waits is given up.
     pub keep_layers: Duration,
 }
@@ -82,6 +88,7 @@ impl RunnerOptions {
             slots: u32::try_from(cores * 2).unwrap_or(8),
             state_dir: state_dir.into(),
             program: None,
+            registries: Registries::default(),
             heartbeat: Duration::from_secs(10),
             poll: Duration::from_secs(5),
             clock,
@@ -93,6 +100,7 @@ impl RunnerOptions {
             log_bytes: 4 << 20,
             change_bytes: 64 << 20,
             keep_bases: 64,
+            keep_roots: Duration::from_hours(14 * 24),
             keep_layers: Duration::from_hours(14 * 24),
         }
     }

@@ -16,6 +16,9 @@ use model::protocol::Assignment;
 /// Ending of the folder of a task that waits.
 const KEPT: &str = ".kept";
 
+/// What the root of a task stands on.
+const ROOT: &str = "root.json";
+
 /// The folders of one task.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -69,6 +72,11 @@ impl Place {
         self.root.join(name)
     }
 
+    /// Writes down what its root stands on, for the sweep.
+    pub(crate) fn note_root(&self, stands_on: &[PathBuf]) -> io::Result<()> {
+        fs::write(self.own(ROOT), serde_json::to_vec(stands_on)?)
+    }
+
     /// A second layer and its outputs, for an environment that sees nothing of the task.
     pub(crate) fn pristine(&self, number: u32) -> (PathBuf, PathBuf) {
         (
@@ -117,6 +125,20 @@ pub(crate) fn sweep_kept(state: &Path, now: Timestamp, keep: Duration) -> io::Re
         }
     }
     Ok(())
+}
+
+/// What roots of tasks stand on, of those at work and of those that wait.
+pub(crate) fn roots_in_use(state: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(state.join("layers"))? {
+        match fs::read(entry?.path().join(ROOT)) {
+            Ok(bytes) => all.extend(serde_json::from_slice::<Vec<PathBuf>>(&bytes)?),
+            // One of the host's programs, one that is being made, one that went this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 fn is_kept(entry: &fs::DirEntry) -> bool {

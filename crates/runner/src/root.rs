@@ -4,23 +4,23 @@
 //! kept under the digest of all that went into it. Nothing of the task's repository is read here but
 //! a `devcontainer.json` and files that set-up names, never through a link.
 
+mod definition;
+mod host;
+mod registries;
+mod sweep;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::automation::{CacheKind, Command, EnvironmentDefinition, InlineRecipe, Readiness};
 use model::isolation::{RootEvidence, RootKind};
-use recipe::oci::registry::RegistryOptions;
-use recipe::oci::{
-    ImageReader, ImageStore, LayoutFolder, Owner, Platform, RegistryImage, StoreOptions, Tarball,
-    Unpacked,
-};
-use recipe::{
-    Cache, Ecosystem, HostRoot, Image, ImageSource, Recipe, ResolvedRoot, Root, Service,
-    SetupFiles, SetupStep,
-};
-use sandbox::storage::{SetUp, SetUpError, prepare_root};
+use recipe::oci::{ImageStore, Owner, StoreOptions};
+use recipe::{Recipe, ResolvedRoot, Root, Service, SetupFiles, SetupStep};
+use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, prepare_root};
 use sandbox::{FolderMount, Limits, RootRecipe, SANDBOX_UID, Supervisor};
+
+pub use definition::{Context, image_source, recipe_of};
+pub use registries::{Credentials, Registries};
 
 /// Time for all set-up commands of a recipe together.
 const SET_UP: Duration = Duration::from_mins(30);
@@ -57,6 +57,10 @@ pub struct Ready {
     pub home: Option<PathBuf>,
     /// Variables of everything that runs.
     pub env: BTreeMap<String, String>,
+    /// Where the workspace appears beside `/work`.
+    pub workspace: Option<PathBuf>,
+    /// Where commands begin, unless in `/work`.
+    pub workdir: Option<String>,
     /// Commands in a new workspace, before its first step.
     pub prepare: Vec<Vec<String>>,
     /// Commands at every start of an environment.
@@ -65,6 +69,8 @@ pub struct Ready {
     pub caches: Vec<CacheMount>,
     /// Programs beside the steps.
     pub services: Vec<Service>,
+    /// Versions of tools that must be there.
+    pub toolchains: BTreeMap<String, String>,
     /// For the evidence.
     pub evidence: RootEvidence,
     /// What was left out or changed, a sentence each.
@@ -86,147 +92,16 @@ pub struct CacheMount {
 #[derive(Debug, Clone)]
 pub struct Roots {
     folder: PathBuf,
-}
-
-/// The recipe that an environment's definition means. `repository` is a tree with the repository's
-/// content, for `devcontainer`.
-///
-/// # Errors
-/// [`RootError::Recipe`] for a `devcontainer.json` that makes no recipe, [`RootError::Digest`].
-pub fn recipe_of(
-    definition: &EnvironmentDefinition,
-    repository: Option<&Path>,
-) -> Result<(Recipe, Vec<String>), RootError> {
-    let host = || {
-        Root::Host(HostRoot {
-            folders: definition.folders.clone(),
-        })
-    };
-    let Some(inline) = definition.recipe.inline() else {
-        return Ok((Recipe::new(host()), Vec::new()));
-    };
-    let mut notes = Vec::new();
-    let mut recipe = match (&inline.devcontainer, repository) {
-        (Some(file), Some(folder)) => {
-            let reading = recipe::devcontainer::read(
-                folder,
-                file,
-                &recipe::devcontainer::Context::default(),
-            )?;
-            notes.extend(
-                reading
-                    .notes
-                    .iter()
-                    .map(|(key, text)| format!("{file}: `{key}` {text}")),
-            );
-            reading.recipe
-        }
-        (Some(_), None) => {
-            return Err(RootError::Unsupported {
-                what: "`devcontainer` without a repository".to_owned(),
-                instead: "name an image or a folder",
-            });
-        }
-        (None, _) => Recipe::new(root_of(inline)?.unwrap_or_else(host)),
-    };
-    recipe
-        .setup
-        .extend(inline.setup.iter().map(|command| SetupStep {
-            run: command_of(command),
-            files: Vec::new(),
-            env: BTreeMap::new(),
-            folder: None,
-        }));
-    recipe.caches.extend(
-        inline
-            .caches
-            .iter()
-            .map(|cache| Cache::Ecosystem(ecosystem(*cache))),
-    );
-    for service in &inline.services {
-        recipe.services.push(Service {
-            name: service.name.clone(),
-            command: command_of(&service.command),
-            env: service.env.clone(),
-            ready: ready_of(service.ready.as_ref()),
-            timeout: recipe::Length(
-                service
-                    .timeout
-                    .map_or(Duration::from_mins(1), |length| length.0),
-            ),
-        });
-    }
-    recipe.validate()?;
-    Ok((recipe, notes))
-}
-
-fn root_of(inline: &InlineRecipe) -> Result<Option<Root>, RootError> {
-    if let Some(path) = &inline.folder {
-        return Ok(Some(Root::Folder { path: path.clone() }));
-    }
-    let Some(image) = &inline.image else {
-        return Ok(None);
-    };
-    Ok(Some(Root::Image(Image {
-        source: image_source(image),
-        digest: inline.digest.as_deref().map(str::parse).transpose()?,
-    })))
-}
-
-/// A path is a layout folder or a tarball; anything else names an image in a registry. What begins as no
-/// name of an image can (`/`, `.`) is a path also when nothing is there.
-#[must_use]
-pub fn image_source(text: &str) -> ImageSource {
-    let path = Path::new(text);
-    if path.is_dir() {
-        ImageSource::Layout(text.to_owned())
-    } else if path.is_file() || text.starts_with(['/', '.']) {
-        ImageSource::Tarball(text.to_owned())
-    } else {
-        ImageSource::Registry(text.to_owned())
-    }
-}
-
-fn command_of(command: &Command) -> recipe::Command {
-    match command {
-        Command::Line(line) => recipe::Command::Line(line.clone()),
-        Command::Arguments(arguments) => recipe::Command::Program(arguments.clone()),
-    }
-}
-
-const fn ecosystem(cache: CacheKind) -> Ecosystem {
-    match cache {
-        CacheKind::Cargo => Ecosystem::Cargo,
-        CacheKind::Npm => Ecosystem::Npm,
-        CacheKind::Pip => Ecosystem::Pip,
-        CacheKind::Go => Ecosystem::Go,
-        CacheKind::Maven => Ecosystem::Maven,
-    }
-}
-
-/// At once, where nothing is said: a command that always succeeds.
-fn ready_of(ready: Option<&Readiness>) -> recipe::Ready {
-    match ready {
-        Some(Readiness {
-            command: Some(command),
-            ..
-        }) => recipe::Ready::Command(command_of(command)),
-        Some(Readiness {
-            port: Some(port), ..
-        }) => recipe::Ready::Port(*port),
-        Some(Readiness {
-            file: Some(file), ..
-        }) => recipe::Ready::File(file.clone()),
-        _ => recipe::Ready::Command(recipe::Command::Program(vec!["true".to_owned()])),
-    }
+    registries: Registries,
 }
 
 impl Roots {
     /// The roots kept below a folder.
     #[must_use]
-    pub fn at(folder: impl Into<PathBuf>) -> Self {
+    pub fn at(folder: impl Into<PathBuf>, registries: Registries) -> Self {
         Self {
             folder: folder.into(),
+            registries,
         }
     }
 
@@ -251,14 +126,14 @@ impl Roots {
                     ..RootRecipe::default()
                 };
                 let none = BTreeMap::new();
-                (root, RootKind::Host, None, ResolvedRoot::Host(None), none)
+                let own = ResolvedRoot::Host(Some(host::identity()));
+                (root, RootKind::Host, None, own, none)
             }
             Root::Folder { path } => {
                 let tree = Path::new(path);
                 // No environment writes to it, so what was read once need not be read again.
                 let stamps = self.stamps(path)?;
-                let built = recipe::index::build(tree, Some(&stamps))?;
-                let digest = built.index.digest();
+                let digest = recipe::folder::digest(tree, Some(&stamps))?.digest;
                 let root = RootRecipe {
                     tree: Some(tree.to_owned()),
                     ..RootRecipe::default()
@@ -272,7 +147,9 @@ impl Roots {
                 )
             }
             Root::Image(image) => {
-                let unpacked = self.unpack(image)?;
+                let options = self.registries.options(image)?;
+                // Paths that are not absolute begin where this process works.
+                let unpacked = self.images()?.obtain(image, Path::new(""), options)?;
                 notes.extend(
                     unpacked
                         .notes
@@ -296,12 +173,6 @@ impl Roots {
             Some(folder) => recipe::setup_files(folder, recipe)?,
             None => SetupFiles::new(),
         };
-        if recipe.setup.iter().any(|step| !step.files.is_empty()) {
-            return Err(RootError::Unsupported {
-                what: "a set-up command that reads files of the repository".to_owned(),
-                instead: "run it as the first step",
-            });
-        }
         let mut env = recipe.variables(&own)?;
         // What is on the host's PATH inside is always there.
         if let Some(path) = env.get_mut("PATH") {
@@ -310,18 +181,19 @@ impl Roots {
         let digest_of_all = recipe.digest(resolved, &files)?;
         let mut caches = Vec::new();
         for cache in &recipe.caches {
-            // Set-up is as trusted as the recipe; what tasks add reaches nobody else.
-            let plan = cache.plan(recipe::Trust::Reviewed, digest_of_all);
-            let key = plan.seal.map_or_else(String::new, |key| key.folder_name());
-            let source = self.folder.join("caches").join(key);
-            std::fs::create_dir_all(&source).map_err(|error| unusable(&source, error))?;
-            for (name, value) in plan.env {
+            let source = self
+                .folder
+                .join("caches")
+                .join(cache.folder_name(digest_of_all));
+            fill_here(&source)?;
+            sweep::touch(&source).map_err(|error| unusable(&source, error))?;
+            for (name, value) in cache.env() {
                 env.entry(name.to_owned()).or_insert(value);
             }
             caches.push(CacheMount {
-                name: plan.upper,
+                name: cache.name(),
                 source,
-                target: PathBuf::from(plan.target),
+                target: PathBuf::from(cache.place()),
             });
         }
         let mut home = None;
@@ -329,7 +201,7 @@ impl Roots {
             let setup = SetUp {
                 key: digest_of_all.hex(),
                 root,
-                commands: recipe.setup.iter().map(|step| step.run.argv()).collect(),
+                commands: commands(recipe, repository, &files),
                 env: env.clone().into_iter().collect(),
                 mounts: caches.iter().map(filling).collect(),
                 limits: Limits::default(),
@@ -344,15 +216,19 @@ impl Roots {
             root,
             home,
             env,
+            workspace: also(recipe),
+            workdir: recipe.workdir.clone().or_else(|| recipe.workspace.clone()),
             prepare: recipe.prepare.iter().map(recipe::Command::argv).collect(),
             start: recipe.start.iter().map(recipe::Command::argv).collect(),
             caches,
             services: recipe.services.clone(),
+            toolchains: recipe.toolchains.clone(),
             evidence: RootEvidence {
                 kind,
                 digest,
                 recipe: Some(digest_of_all.to_string()),
-                reproducible: recipe.reproducible() && kind == RootKind::Image,
+                reproducible: recipe.reproducible(),
+                toolchains: Vec::new(),
             },
             notes,
         })
@@ -365,7 +241,7 @@ impl Roots {
         Ok(folder.join(recipe::Digest::of(path.as_bytes()).hex()))
     }
 
-    fn unpack(&self, image: &Image) -> Result<Unpacked, RootError> {
+    fn images(&self) -> Result<ImageStore, RootError> {
         let root = rustix::process::geteuid().is_root();
         let options = StoreOptions {
             // As root, what runs in environments is another user.
@@ -375,17 +251,44 @@ impl Roots {
             }),
             ..StoreOptions::default()
         };
-        let store = ImageStore::open(&self.folder.join("images"), options)?;
-        let reader: Box<dyn ImageReader + '_> = match &image.source {
-            ImageSource::Layout(path) => Box::new(LayoutFolder::open(Path::new(path))?),
-            ImageSource::Tarball(path) => Box::new(Tarball::open(Path::new(path), &store)?),
-            ImageSource::Registry(reference) => {
-                let options = RegistryOptions::default();
-                Box::new(RegistryImage::new(reference.parse()?, options, &store)?)
-            }
-        };
-        Ok(store.unpack(reader.as_ref(), &Platform::here(), image.digest)?)
+        Ok(ImageStore::open(&self.folder.join("images"), options)?)
     }
+}
+
+impl Ready {
+    /// Folders below that of the [`Roots`] that an environment of it stands on.
+    #[must_use]
+    pub fn stands_on(&self) -> Vec<PathBuf> {
+        let root = self.root.tree.iter().chain(&self.root.layers);
+        let caches = self.caches.iter().map(|cache| &cache.source);
+        root.chain(&self.home).chain(caches).cloned().collect()
+    }
+}
+
+/// Where the workspace appears beside the place where it always is.
+fn also(recipe: &Recipe) -> Option<PathBuf> {
+    let place = recipe.workspace.as_ref().map(PathBuf::from)?;
+    (place != Path::new("/work")).then_some(place)
+}
+
+/// The commands of a recipe's set-up, each with what it may read of the repository.
+fn commands(recipe: &Recipe, repository: Option<&Path>, known: &SetupFiles) -> Vec<SetUpCommand> {
+    let command = |step: &SetupStep| {
+        let files = repository.filter(|_| !step.files.is_empty()).map(|base| {
+            let (base, step, known) = (base.to_owned(), step.clone(), known.clone());
+            SetUpFiles::new(move |target| {
+                recipe::lay_out(&base, &step, &known, target)
+                    .map_err(|error| std::io::Error::other(crate::halt::chain(&error)))
+            })
+        });
+        SetUpCommand {
+            argv: step.run.argv(),
+            env: step.env.clone().into_iter().collect(),
+            cwd: step.cwd(),
+            files,
+        }
+    };
+    recipe.setup.iter().map(command).collect()
 }
 
 /// A cache while set-up fills it.
@@ -406,9 +309,19 @@ impl CacheMount {
             source: self.source.clone(),
             target: self.target.clone(),
             writable: true,
-            upper: Some(folder.join(format!("cache-{}", self.name.replace('/', "+")))),
+            upper: Some(folder.join(format!("cache-{}", self.name))),
         }
     }
+}
+
+/// A folder that set-up can write to.
+fn fill_here(folder: &Path) -> Result<(), RootError> {
+    let failed = |error| unusable(folder, error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    if std::fs::read_dir(folder).map_err(failed)?.next().is_none() {
+        sandbox::prepare_base(folder).map_err(SetUpError::Environment)?;
+    }
+    Ok(())
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> RootError {
@@ -417,59 +330,4 @@ fn unusable(path: &Path, source: std::io::Error) -> RootError {
         path: path.to_owned(),
         source,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn definition(yaml: &str) -> EnvironmentDefinition {
-        let text = format!("name: a\nsteps: [{{command: x}}]\nenvironment: {yaml}\n");
-        engine::definition::read(&text, "a.yaml")
-            .unwrap()
-            .environment
-    }
-
-    #[test]
-    fn the_words_of_an_automation_become_a_recipe() {
-        let (recipe, notes) = recipe_of(
-            &definition("{recipe: {image: 'registry.example/a:1', setup: ['echo hi'], caches: [npm], services: [{name: db, command: [pg], ready: {port: 5432}}]}, folders: [/opt]}"),
-            None,
-        )
-        .unwrap();
-        assert!(notes.is_empty());
-        assert!(
-            matches!(&recipe.root, Root::Image(image) if matches!(&image.source, ImageSource::Registry(_)))
-        );
-        assert_eq!(recipe.setup[0].run.argv(), ["sh", "-c", "echo hi"]);
-        assert_eq!(recipe.services[0].ready, recipe::Ready::Port(5432));
-        assert_eq!(recipe.caches.len(), 1);
-    }
-
-    #[test]
-    fn without_a_recipe_the_root_is_the_hosts_with_the_folders_named() {
-        let (recipe, _) = recipe_of(&definition("{folders: [/opt]}"), None).unwrap();
-        assert_eq!(
-            recipe.root,
-            Root::Host(HostRoot {
-                folders: vec!["/opt".to_owned()]
-            })
-        );
-        assert!(!recipe.reproducible());
-    }
-
-    #[test]
-    fn a_devcontainer_is_read_from_the_repository_and_from_nowhere_else() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(".devcontainer")).unwrap();
-        std::fs::write(
-            folder.path().join(".devcontainer/devcontainer.json"),
-            r#"{"image": "registry.example/dev:2", "containerEnv": {"A": "b"}, "postCreateCommand": "make deps"}"#,
-        )
-        .unwrap();
-        let wanted = definition("{recipe: {devcontainer: .devcontainer/devcontainer.json}}");
-        let (recipe, _) = recipe_of(&wanted, Some(folder.path())).unwrap();
-        assert_eq!(recipe.env["A"], "b");
-        assert!(recipe_of(&wanted, None).is_err());
-    }
 }

@@ -59,7 +59,7 @@ pub(crate) fn beside(services: &[Service], argv: Vec<String>) -> Vec<String> {
             Ready::File(path) => ("file", path.clone(), Vec::new()),
             Ready::Command(command) => ("command", String::new(), command.argv()),
         };
-        let seconds = service.timeout.0.as_secs().max(1);
+        let seconds = service.timeout.as_secs().max(1);
         all.extend([service.name.clone(), kind.to_owned(), look]);
         all.push(seconds.to_string());
         words(
@@ -102,7 +102,7 @@ mod tests {
             command: recipe::Command::Program(command.iter().map(|w| (*w).to_owned()).collect()),
             env: BTreeMap::from([("GREETING".to_owned(), "it's \"me\" $HOME".to_owned())]),
             ready,
-            timeout: recipe::Length(Duration::from_secs(seconds)),
+            timeout: Duration::from_secs(seconds),
         }
     }
 

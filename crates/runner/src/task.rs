@@ -1,8 +1,8 @@
 //! Drives one task from step to step, and cleans up after it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
 
 use model::automation::{StepDefinition, StepKind};
 use model::evidence::ValidatorResult;
@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use crate::base::{BaseLease, Bases};
 use crate::control_plane::ControlPlane;
 use crate::environment::{Recipe, destroy};
-use crate::exec::{Program, capture};
 use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
@@ -26,10 +25,8 @@ use crate::options::RunnerOptions;
 use crate::place::Place;
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
+use crate::toolchains::Tool;
 use crate::{inputs, root, services, steps};
-
-/// Bytes of output that are kept of a recipe's own commands.
-const OUTPUT: usize = 64 * 1024;
 
 /// What all tasks of a runner share.
 pub(crate) struct Shared {
@@ -37,7 +34,11 @@ pub(crate) struct Shared {
     pub(crate) control: Arc<dyn ControlPlane>,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) bases: Arc<Bases>,
+    /// Versions of tools, by root, tool and what was wanted of it: a tool may choose by that.
+    pub(crate) versions: Mutex<BTreeMap<VersionKey, Option<String>>>,
 }
+
+type VersionKey = (String, Tool, Vec<String>);
 
 /// A task under way.
 pub(crate) struct Work {
@@ -62,6 +63,8 @@ pub(crate) struct Work {
     pub(crate) pristine: u32,
     /// The workspace stays for the time after a wait.
     pub(crate) keep: bool,
+    /// Said at the beginning of the first step's log.
+    pub(crate) notes: Vec<String>,
     /// Number of the next batch of exec events.
     pub(crate) batches: Arc<AtomicU32>,
 }
@@ -100,6 +103,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: Sto
                 snapshot: None,
                 pristine: 0,
                 keep: false,
+                notes: Vec::new(),
                 batches: Arc::default(),
             };
             let ended = work.steps().await;
@@ -139,7 +143,15 @@ async fn prepare(
         inputs::write(&place.inputs(), assignment)
             .map_err(|error| Halt::broken("cannot write the inputs", &error))?;
     }
-    let ready = match root(shared, assignment, &base.checkout()).await {
+    let ready = root(shared, assignment, &base.checkout()).await;
+    let ready = ready.and_then(|ready| {
+        let stands_on = ready.as_ref().map(root::Ready::stands_on);
+        place
+            .note_root(&stands_on.unwrap_or_default())
+            .map_err(|error| Halt::broken("cannot note the root of the task", &error))?;
+        Ok(ready)
+    });
+    let ready = match ready {
         Ok(ready) => ready,
         Err(halt) => {
             let _ = place.remove();
@@ -178,13 +190,18 @@ async fn root(
     if definition.recipe.inline().is_none() {
         return Ok(None);
     }
-    let roots = root::Roots::at(shared.options.state_dir.join("roots"));
+    let registries = shared.options.registries.clone();
+    let context = root::Context {
+        repository: assignment.repository.name.clone(),
+        default_registry: registries.default_host.clone(),
+    };
+    let roots = root::Roots::at(shared.options.state_dir.join("roots"), registries);
     let supervisor = Arc::clone(&shared.supervisor);
     let base = base.to_owned();
     // A person who asks for another round wants set-up that failed to be tried again.
     let retry = assignment.task.round > 1;
     let making = tokio::task::spawn_blocking(move || {
-        let (recipe, notes) = root::recipe_of(&definition, Some(&base))?;
+        let (recipe, notes) = root::recipe_of(&definition, Some(&base), &context)?;
         let ready = roots.ready(&supervisor, &recipe, Some(&base), retry)?;
         for note in notes.iter().chain(&ready.notes) {
             tracing::info!(note, "a recipe");
@@ -210,39 +227,15 @@ async fn root(
 }
 
 impl Work {
-    /// Commands of the recipe before the first step that is left.
-    async fn before(&mut self) -> Result<(), Halt> {
-        let Some(ready) = self.recipe.root.clone() else {
-            return Ok(());
-        };
-        let fresh = self.assignment.task.next_step == 0;
-        let prepare = ready.prepare.iter().filter(|_| fresh);
-        for argv in prepare.chain(&ready.start) {
-            let program = Program {
-                argv: argv.clone(),
-                env: ready.env.clone().into_iter().collect(),
-                cwd: None,
-                stdin: None,
-                timeout: self.shared.options.step_timeout,
-            };
-            let mut stop = self.talk.stop.clone();
-            let captured = capture(self.environment()?, program, &mut stop, OUTPUT).await?;
-            if !captured.succeeded() {
-                let said = crate::log::plain(captured.err.trim_ascii());
-                let sentence = format!(
-                    "the recipe's command `{}` failed before the first step: {}; correct the recipe or retry the task",
-                    argv.join(" "),
-                    said.lines().last().unwrap_or("it printed nothing")
-                );
-                return Err(Halt::failed(ReasonCode::RecipeFailed, sentence));
-            }
-        }
-        Ok(())
-    }
-
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
-        self.before().await?;
+        let fresh = self.assignment.task.next_step == 0;
+        let environment = Arc::clone(self.environment()?);
+        if fresh {
+            self.compare_toolchains(&environment).await?;
+        }
+        self.before(&environment, fresh).await?;
+        drop(environment);
         if self.assignment.task.next_step > 0 {
             self.snapshot = Snapshot::load(&self.place);
         }
@@ -409,10 +402,13 @@ impl Work {
         all.into_iter().collect()
     }
 
-    /// Where steps start: the folder of the target.
+    /// Where steps start: the folder of the target, else where the recipe says.
     pub(crate) fn cwd(&self) -> Option<String> {
         let path = &self.assignment.task.target.path;
-        (!path.is_empty()).then(|| format!("/work/{path}"))
+        if path.is_empty() {
+            return self.recipe.root.as_ref()?.workdir.clone();
+        }
+        Some(format!("/work/{path}"))
     }
 
     /// The environment; without one the task has no business here.

@@ -137,3 +137,107 @@ async fn services_run_beside_a_step_and_what_set_up_made_is_there() {
         71
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
+    let Some(world) = World::new() else { return };
+    let registry = testkit::registry::Registry::start(&[]).unwrap();
+    let file = format!(
+        r#"{{"image": "{}", "features": {{"./tool": {{}}}}, "workspaceFolder": "/srv/shop",
+            "postCreateCommand": "echo prepared >made", "postStartCommand": "echo started >>made"}}"#,
+        registry.image()
+    );
+    let usual = format!(
+        r#"{{"image": "{}", "workspaceFolder": "/work"}}"#,
+        registry.image()
+    );
+    world.repository(
+        "one",
+        &[
+            (".devcontainer/devcontainer.json", &file),
+            (".devcontainer.json", &usual),
+            (".devcontainer/tool/devcontainer-feature.json", r#"{"id": "tool"}"#),
+            (
+                ".devcontainer/tool/install.sh",
+                "mkdir -p /opt/tool/bin && cp greet /opt/tool/bin/ && chmod 755 /opt/tool/bin/greet",
+            ),
+            (".devcontainer/tool/greet", "#!/bin/sh\necho greeted\n"),
+        ],
+    );
+    let environment = "{recipe: {devcontainer: .devcontainer/devcontainer.json}}";
+    let command = "greet; cat made; pwd; echo end >>/work/made; cat /srv/shop/made";
+    let (_, task) = world.run(&automation(environment, command), "one").await;
+    assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+    let log = world.plane.log(&task, 0);
+    let out: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("out "))
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(
+        out,
+        [
+            "greeted",
+            "prepared",
+            "started",
+            "/srv/shop",
+            "prepared",
+            "started",
+            "end"
+        ],
+        "{log}"
+    );
+    // The place where it is in any case.
+    let environment = "{recipe: {devcontainer: .devcontainer.json}}";
+    let (_, task) = world.run(&automation(environment, "pwd"), "one").await;
+    assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+    assert!(world.plane.log(&task, 0).contains("out /work"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_set_up_put_into_a_cache_is_read_by_steps_and_what_they_add_is_theirs_alone() {
+    let Some(world) = World::new() else { return };
+    world.repository("one", &[("a", "a\n")]);
+    let environment = r#"{recipe: {caches: [npm], setup: ["echo seed >$npm_config_cache/seed"]}}"#;
+    let command =
+        "cat $npm_config_cache/seed; ls $npm_config_cache; echo mine >$npm_config_cache/mine";
+    for _ in 0..2 {
+        let (_, task) = world.run(&automation(environment, command), "one").await;
+        assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+        let log = world.plane.log(&task, 0);
+        assert!(log.contains("out seed"), "{log}");
+        assert!(!log.contains("out mine"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_than_the_repository_asks_for_warns_and_than_the_recipe_requires_fails() {
+    let Some(world) = World::new() else { return };
+    world.repository("one", &[(".python-version", "2.1\n"), ("a", "a\n")]);
+    let (_, task) = world.run(&automation("{}", "cat a"), "one").await;
+    assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+    let log = world.plane.log(&task, 0);
+    let first = log.lines().next().unwrap();
+    assert!(
+        first.contains("note .python-version:1 wants Python 2.1"),
+        "{log}"
+    );
+    let isolation = task.isolation.unwrap();
+    let seen = isolation.root.unwrap().toolchains;
+    assert!(
+        seen.len() == 1 && seen[0].contains("Python 2.1"),
+        "{seen:?}"
+    );
+    assert!(!isolation.weaker.iter().any(|text| text.contains("Python")));
+    let environment = "{recipe: {toolchains: {python: \"2.1\"}}}";
+    let (_, task) = world.run(&automation(environment, "cat a"), "one").await;
+    let reason = task.reason.clone().unwrap();
+    assert_eq!(reason.code, ReasonCode::RecipeFailed, "{reason:?}");
+    assert!(
+        reason
+            .sentence
+            .contains("`toolchains.python` wants Python 2.1"),
+        "{reason:?}"
+    );
+    assert!(task.steps.is_empty(), "{:?}", task.steps);
+}

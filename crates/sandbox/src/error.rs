@@ -90,12 +90,4 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
-    /// The gate did not take a new exec policy; the last one stays in force.
-    #[error("environment `{id}` keeps its exec policy: {reason}")]
-    PolicyKept {
-        /// The environment.
-        id: String,
-        /// Why the new one was not taken.
-        reason: String,
-    },
 }

@@ -42,6 +42,6 @@ pub use layer::{prepare_base, private_folder, remove_layer};
 pub use preflight::{Finding, Preflight, State, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{
-    DEFAULT_HOSTNAME, EnvironmentSpec, ExecSpec, Exit, ExitStatus, FolderMount, Limits, MAX_FROZEN,
-    Required, RootRecipe, TerminalSize, Workspace,
+    EnvironmentSpec, ExecSpec, Exit, ExitStatus, FolderMount, Limits, Required, RootRecipe,
+    TerminalSize, Workspace,
 };

@@ -23,6 +23,8 @@ pub(crate) struct Create {
     pub(crate) frozen: Vec<PathBuf>,
     pub(crate) upper: PathBuf,
     pub(crate) work: PathBuf,
+    /// Where else the workspace appears.
+    pub(crate) also: Option<PathBuf>,
     pub(crate) inputs: Option<PathBuf>,
     pub(crate) outputs: Option<PathBuf>,
     pub(crate) program: Option<PathBuf>,
@@ -79,6 +81,7 @@ impl Create {
         to.optional_bytes(self.base.as_deref().map(raw));
         to.bytes(raw(&self.upper)).bytes(raw(&self.work));
         for optional in [
+            &self.also,
             &self.inputs,
             &self.outputs,
             &self.program,
@@ -138,6 +141,7 @@ impl Create {
         let base = from.optional_bytes()?.map(path);
         let (upper, work) = (path(from.bytes()?), path(from.bytes()?));
         let mut optional = || Ok(from.optional_bytes()?.map(path));
+        let also = optional()?;
         let (inputs, outputs, program) = (optional()?, optional()?, optional()?);
         let (tree, writable) = (optional()?, optional()?);
         let home = match from.byte()? {
@@ -164,6 +168,7 @@ impl Create {
             frozen,
             upper,
             work,
+            also,
             inputs,
             outputs,
             program,
@@ -456,6 +461,7 @@ pub(crate) mod tests {
             base: Some(odd(b"/b\xff,:\\")),
             upper: odd(b"/u\n"),
             work: odd(b""),
+            also: Some(odd(b"/srv/\xfa")),
             inputs: None,
             outputs: Some(odd(b"/out")),
             program: None,

@@ -14,6 +14,8 @@ pub struct EnvironmentSpec {
     pub id: String,
     /// What is mounted at `/work`, where steps start.
     pub workspace: Workspace,
+    /// A second place where the workspace appears, for programs that expect it there.
+    pub workspace_also: Option<PathBuf>,
     /// A folder of the host shown read-only at `/nightcrew/in`. The environment's user must be
     /// able to read it: see [`prepare_base`](crate::prepare_base).
     pub inputs: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl EnvironmentSpec {
         Self {
             id: id.into(),
             workspace,
+            workspace_also: None,
             inputs: None,
             outputs: None,
             program: None,
@@ -82,7 +85,7 @@ impl EnvironmentSpec {
 }
 
 /// Host name of an environment unless the spec says otherwise.
-pub const DEFAULT_HOSTNAME: &str = "environment";
+pub(crate) const DEFAULT_HOSTNAME: &str = "environment";
 
 /// The tree at `/work`, or another one that is kept in the same way.
 #[derive(Clone, Debug)]
@@ -90,7 +93,7 @@ pub struct Workspace {
     /// The tree underneath, never written; many environments may share it. Absent: an empty tree.
     pub base: Option<PathBuf>,
     /// Frozen layers over the base, lowest first; never written, many environments may share them.
-    /// At most [`MAX_FROZEN`].
+    /// At most 64.
     pub frozen: Vec<PathBuf>,
     /// The folder that receives everything the environment writes. Made if absent; if it has
     /// content from an earlier environment over the same base, the new one resumes from it.
@@ -105,7 +108,7 @@ pub struct Workspace {
 
 /// Most frozen layers of one tree: what the kernel takes in one mount call. See
 /// [`MAX_DEPTH`](crate::storage::MAX_DEPTH) for how many are good.
-pub const MAX_FROZEN: usize = 64;
+pub(crate) const MAX_FROZEN: usize = 64;
 
 /// The root of an environment: an allow-list of the host, or a tree of its own; never the host's `/`.
 ///

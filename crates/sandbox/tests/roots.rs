@@ -11,10 +11,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::{World, quiet, run, sh};
-use sandbox::storage::{SetUp, SetUpError, prepare_root};
+use sandbox::storage::{SetUp, SetUpCommand, SetUpError, SetUpFiles, forget_set_ups, prepare_root};
 use sandbox::{ExitStatus, FolderMount, Limits, RootRecipe, SandboxError};
 
 /// A tree with a shell, made from the host's programs: what an unpacked image looks like.
@@ -185,7 +185,10 @@ fn set_up(tree: &Path, scripts: &[&str]) -> SetUp {
         root: recipe(tree),
         commands: scripts
             .iter()
-            .map(|script| ["sh", "-ec", script].map(str::to_owned).to_vec())
+            .map(|script| SetUpCommand {
+                argv: ["sh", "-ec", script].map(str::to_owned).to_vec(),
+                ..SetUpCommand::default()
+            })
             .collect(),
         env: Vec::new(),
         mounts: Vec::new(),
@@ -193,6 +196,47 @@ fn set_up(tree: &Path, scripts: &[&str]) -> SetUp {
         deadline: Duration::from_secs(30),
         retry: false,
     }
+}
+
+#[test]
+fn a_set_up_command_has_its_own_files_variables_and_folder() {
+    let world = World::new();
+    let tree = tree(&world);
+    let cache = world.place.join("cache");
+    let mut wanted = set_up(
+        &tree,
+        &[
+            "cat one >>~/said; echo $COLOUR $SIZE >>~/said; if echo x >new; then exit 3; fi",
+            "cat deep/two >>~/said; if cat one; then exit 4; fi; echo $COLOUR >>~/said",
+            "ls /nightcrew/setup >>~/said; echo $PWD >>~/said",
+        ],
+    );
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    wanted.env = vec![pair("COLOUR", "red"), pair("SIZE", "3")];
+    wanted.commands[0].env = vec![pair("COLOUR", "blue")];
+    wanted.commands[0].cwd = Some("/nightcrew/setup".to_owned());
+    wanted.commands[0].files = Some(SetUpFiles::new(|folder| {
+        fs::write(folder.join("one"), "1\n")?;
+        fs::set_permissions(folder.join("one"), fs::Permissions::from_mode(0o600))
+    }));
+    wanted.commands[1].cwd = Some("/nightcrew/setup".to_owned());
+    wanted.commands[1].files = Some(SetUpFiles::new(|folder| {
+        fs::create_dir(folder.join("deep"))?;
+        fs::write(folder.join("deep/two"), "2\n")
+    }));
+    let warm = prepare_root(&world.supervisor, &cache, &wanted).unwrap();
+    assert_eq!(
+        fs::read_to_string(warm.home.join("said")).unwrap(),
+        "1\nblue 3\n2\nred\n/home/agent\n"
+    );
+    assert!(!cache.join("0123abc/files").exists());
+    // Done: nobody is asked for files again.
+    wanted.commands[0].files = Some(SetUpFiles::new(|_| Err(std::io::ErrorKind::Other.into())));
+    assert!(
+        !prepare_root(&world.supervisor, &cache, &wanted)
+            .unwrap()
+            .fresh
+    );
 }
 
 #[test]
@@ -242,6 +286,39 @@ fn a_set_up_that_fails_or_hangs_is_remembered_with_its_output_until_it_is_retrie
             .unwrap()
             .fresh
     );
+}
+
+#[test]
+fn set_ups_that_nobody_needs_are_forgotten_and_the_others_stay() {
+    let world = World::new();
+    let tree = tree(&world);
+    let cache = world.place.join("cache");
+    for key in ["kept", "gone", "failed"] {
+        let script = if key == "failed" {
+            "exit 3"
+        } else {
+            "echo x >/opt/x"
+        };
+        let mut wanted = set_up(&tree, &[script]);
+        wanted.key = key.to_owned();
+        let _ = prepare_root(&world.supervisor, &cache, &wanted);
+    }
+    let forget =
+        |keep: &'static str, before| forget_set_ups(&cache, |key| key == keep, before).unwrap();
+    assert_eq!(
+        forget("kept", SystemTime::UNIX_EPOCH),
+        0,
+        "used a moment ago"
+    );
+    let later = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+    assert_eq!(forget("kept", later), 2);
+    assert!(cache.join("kept/root").exists());
+    assert!(!cache.join("gone").exists() && !cache.join("failed").exists());
+    let mut wanted = set_up(&tree, &["echo x >/opt/x"]);
+    wanted.key = "gone".to_owned();
+    let again = prepare_root(&world.supervisor, &cache, &wanted).unwrap();
+    assert!(again.fresh);
+    assert_eq!(forget("", SystemTime::UNIX_EPOCH), 0);
 }
 
 #[test]

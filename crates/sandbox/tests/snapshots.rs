@@ -15,7 +15,7 @@ use common::{World, as_ordinary_user, loop_file_system, quiet, run, sh, skip};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use sandbox::SandboxError;
-use sandbox::storage::{Backend, Disk, MAX_DEPTH, Storage, StorageError};
+use sandbox::storage::{Backend, Disk, MAX_DEPTH, Origin, Storage, StorageError};
 
 /// One change of a tree, as a line for `sh`; a change that cannot be made is made in neither.
 fn change() -> impl Strategy<Value = String> {
@@ -186,6 +186,20 @@ fn check_model(stage: &Stage, cases: u32) {
         let left = fs::read_dir(stage.folder.join(folder)).unwrap().count();
         assert_eq!(left, 0, "{folder}");
     }
+}
+
+#[test]
+fn what_a_disk_takes_up_is_what_was_written_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(folder.path()).unwrap();
+    let disk = storage.create_disk("a", Origin::default()).unwrap();
+    let (before, _) = storage.usage(&disk);
+    let layer = disk.workspace(None).layer;
+    fs::create_dir_all(layer.join("upper")).unwrap();
+    fs::write(layer.join("upper/file"), vec![1; 100_000]).unwrap();
+    let (after, cut) = storage.usage(&disk);
+    let grown = after.bytes - before.bytes;
+    assert!((100_000..300_000).contains(&grown) && !cut, "{grown}");
 }
 
 #[test]

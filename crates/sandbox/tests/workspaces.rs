@@ -65,6 +65,52 @@ fn many_environments_share_one_base() {
 }
 
 #[test]
+fn a_workspace_appears_at_a_second_place_and_nowhere_that_is_taken() {
+    let world = World::new();
+    let base = world.base(&[("file", "base\n")]);
+    for (n, mode) in [sandbox::ExecMode::Off, sandbox::ExecMode::Strict]
+        .into_iter()
+        .enumerate()
+    {
+        let mut spec = world.spec(&format!("also-{n}"), Some(&base));
+        spec.workspace_also = Some("/srv/shop/app".into());
+        spec.exec.mode = mode;
+        let environment = world.supervisor.create(&spec).unwrap();
+        let script = "cat /srv/shop/app/file; echo one >/srv/shop/app/new; echo two >>/work/new; cat /srv/shop/app/new";
+        assert_eq!(sh(&environment, script).ok(), "base\none\ntwo\n");
+        let script = "printf '#!/bin/sh\necho ran\n' >p; chmod +x p; /srv/shop/app/p";
+        let ran = sh(&environment, script);
+        // What holds for /work holds for its other name.
+        assert_eq!(
+            ran.out.is_empty(),
+            mode == sandbox::ExecMode::Strict,
+            "{ran:?}"
+        );
+        assert_ne!(
+            sh(&environment, "echo x >/srv/shop/x").status,
+            ExitStatus::Code(0)
+        );
+    }
+    let mut spec = world.spec("also-not", Some(&base));
+    for place in [
+        "/work",
+        "/work/sub",
+        "/proc/x",
+        "/etc",
+        "/nightcrew/in",
+        "srv",
+        "/srv/../etc",
+    ] {
+        spec.workspace_also = Some(place.into());
+        let error = world.supervisor.create(&spec).unwrap_err();
+        assert!(
+            error.to_string().contains("workspace_also"),
+            "{place}: {error}"
+        );
+    }
+}
+
+#[test]
 fn git_works_in_a_workspace() {
     let world = World::new();
     let base = world.base(&[]);

@@ -3,11 +3,26 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
+use runner::root::Registries;
 use rustix::fs::FlockOperation;
 
 use super::home::Homes;
+use super::spec::Spec;
+use crate::clock;
 use crate::failure::{Doing, Failure};
+
+/// What environments and snapshots stand on.
+#[derive(Default)]
+struct Used {
+    bases: Vec<PathBuf>,
+    /// Parts of roots.
+    roots: Vec<PathBuf>,
+}
+
+/// How long images and set-ups stay that nothing stands on.
+const KEEP_ROOTS: Duration = Duration::from_hours(14 * 24);
 
 impl Homes {
     /// Keeps bases from being swept for the life of the file: from before one is made until somebody
@@ -29,7 +44,7 @@ impl Homes {
         Ok(self.root().join(".bases").join(hex::encode(bytes)))
     }
 
-    /// Removes bases that nothing stands on any more. While one is being made, it may be that: then
+    /// Removes bases that nothing stands on any more, and roots likewise that were not used for long. While one is being made, it may be that: then
     /// whoever sweeps next does.
     pub(super) fn sweep(&self) -> Result<(), Failure> {
         let folder = self.root().join(".bases");
@@ -38,25 +53,43 @@ impl Homes {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
             locked => locked.map_err(io::Error::from).doing("lock the bases")?,
         }
-        let mut used: Vec<PathBuf> = Vec::new();
-        for home in self.list()? {
-            match home.spec() {
-                Ok(spec) => used.extend(spec.base),
-                // One that is being made, or cannot be read: nothing is removed under it.
-                Err(_) => return Ok(()),
-            }
-        }
-        used.extend(
-            self.snapshots()?
-                .into_iter()
-                .filter_map(|(_, kept)| kept.spec.base),
-        );
+        // One that is being made, or cannot be read: nothing is removed under it.
+        let Some(used) = self.used()? else {
+            return Ok(());
+        };
         for entry in fs::read_dir(&folder).doing("list bases")?.flatten() {
-            if !used.contains(&entry.path()) {
+            if !used.bases.contains(&entry.path()) {
                 sandbox::remove_layer(&entry.path()).doing("remove a base")?;
             }
         }
+        let before = SystemTime::from(clock::now()).checked_sub(KEEP_ROOTS);
+        self.roots(Registries::default())
+            .sweep(&used.roots, before.unwrap_or(SystemTime::UNIX_EPOCH))
+            .doing("remove images and set-ups that nothing uses")?;
         Ok(())
+    }
+
+    /// Bases and parts of roots that environments and snapshots stand on; `None` when one cannot be read.
+    fn used(&self) -> Result<Option<Used>, Failure> {
+        let mut used = Used::default();
+        let mut take = |spec: Spec| {
+            used.roots.extend(spec.root.stands_on());
+            used.bases.extend(spec.base);
+        };
+        for home in self.list()? {
+            match home.spec() {
+                Ok(spec) => take(spec),
+                Err(_) => return Ok(None),
+            }
+        }
+        for name in self.snapshot_names()? {
+            match self.snapshot(&name) {
+                Ok(Some(kept)) => take(kept.spec),
+                Ok(None) => {}
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(used))
     }
 }
 

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use runner::root::{Registries, Roots};
 use rustix::fs::FlockOperation;
 use sandbox::storage::Storage;
 
@@ -98,8 +99,8 @@ impl Homes {
     }
 
     /// Where unpacked images and finished set-ups are.
-    pub(crate) fn roots(&self) -> runner::root::Roots {
-        runner::root::Roots::at(self.root.join(".roots"))
+    pub(crate) fn roots(&self, registries: Registries) -> Roots {
+        Roots::at(self.root.join(".roots"), registries)
     }
 
     /// Removes an environment or a snapshot with everything that only it stood on.
@@ -291,7 +292,7 @@ impl Home {
         if let Some(channel) = self.connect()
             && let Ok(Answer::Status(status)) = ask(&channel, &Request::Status)
         {
-            return Standing::Ready(Box::new(status));
+            return Standing::Ready(status);
         }
         match self.lock() {
             Ok(Some(_)) => Standing::Dead,

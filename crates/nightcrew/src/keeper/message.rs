@@ -49,7 +49,7 @@ pub(crate) enum Request {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub(crate) enum Answer {
     /// The environment stands.
-    Status(Status),
+    Status(Box<Status>),
     /// The program runs, and this is its terminal.
     Terminal,
     /// The program ended.
@@ -95,6 +95,9 @@ pub(crate) struct Status {
     pub(crate) memory: Option<u64>,
     /// Processes and threads, likewise.
     pub(crate) processes: Option<u64>,
+    /// What went wrong with commands of its recipe, a sentence each.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     /// Whether a program runs in it.
     pub(crate) busy: bool,
     /// Refusals of exec control so far.

@@ -15,6 +15,7 @@ use runner::fencing;
 use sandbox::{Environment, SandboxError, Supervisor, SupervisorOptions};
 
 use super::channel::{Listener, either};
+use super::commands;
 use super::home::Home;
 use super::message::Answer;
 use super::serve;
@@ -33,6 +34,10 @@ pub(super) struct Keeper {
     /// Absent once it is destroyed.
     pub(super) environment: RwLock<Option<Arc<Environment>>>,
     pub(super) isolation: Isolation,
+    /// What went wrong with commands of the recipe.
+    pub(super) notes: Vec<String>,
+    /// Where programs begin, unless in `/work`.
+    pub(super) workdir: Option<String>,
     pub(super) supervisor: u32,
     pub(super) busy: AtomicBool,
     pub(super) denied: AtomicU64,
@@ -91,7 +96,7 @@ pub(crate) fn start(home: &Home) -> Result<super::message::Status, Failure> {
             .doing("hear the environment's keeper")?;
     }
     match serde_json::from_str(&said) {
-        Ok(Answer::Status(status)) => Ok(status),
+        Ok(Answer::Status(status)) => Ok(*status),
         Ok(Answer::Failed { message, hint }) => {
             let _ = child.wait();
             let failure = Failure::new(message);
@@ -128,7 +133,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
             home.name()
         )));
     };
-    let spec = home.spec()?;
+    let mut spec = home.spec()?;
     let program = std::env::current_exe().doing("find this program")?;
     let supervisor =
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
@@ -142,6 +147,17 @@ fn keep(home: &Home) -> Result<(), Failure> {
     if !missing.is_empty() {
         return Err(too_weak(&missing));
     }
+    let mut notes = Vec::new();
+    if std::mem::take(&mut spec.fresh) {
+        notes = commands::compare_toolchains(&environment, &spec);
+        spec.root.evidence.toolchains.clone_from(&notes);
+        home.write_spec(&spec)?;
+    }
+    notes.extend(commands::run(&environment, &spec));
+    if !spec.prepare.is_empty() {
+        spec.prepare.clear();
+        home.write_spec(&spec)?;
+    }
     let listener = Listener::bind(&home.socket()).doing("listen for commands")?;
     let (ending, end) = io::pipe().doing("make a pipe")?;
     let keeper = Keeper {
@@ -150,6 +166,8 @@ fn keep(home: &Home) -> Result<(), Failure> {
             &spec.fence,
             Some(spec.root.evidence.clone()),
         ),
+        notes,
+        workdir: spec.workdir,
         environment: RwLock::new(Some(Arc::new(environment))),
         supervisor: supervisor.process_id(),
         busy: AtomicBool::new(false),
@@ -158,7 +176,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
         end: Mutex::new(Some(end)),
         variables: spec.variables.into_iter().collect(),
     };
-    tell(&Answer::Status(keeper.status()));
+    tell(&Answer::Status(Box::new(keeper.status())));
     let served = std::thread::scope(|scope| -> Result<(), Failure> {
         loop {
             let (wanted, ended) =

@@ -66,7 +66,7 @@ fn answer(
     fds: Vec<OwnedFd>,
 ) -> Result<Answer, Failure> {
     match request {
-        Request::Status => Ok(Answer::Status(keeper.status())),
+        Request::Status => Ok(Answer::Status(Box::new(keeper.status()))),
         Request::Exec {
             argv,
             env,
@@ -81,7 +81,7 @@ fn answer(
             let spec = ExecSpec {
                 argv,
                 env: merged(&keeper.variables, env),
-                cwd,
+                cwd: cwd.or_else(|| keeper.workdir.clone()),
                 stdin: fds.next().filter(|_| stdin),
                 stdout,
                 stderr,
@@ -103,7 +103,7 @@ fn answer(
             let spec = ExecSpec {
                 argv,
                 env: merged(&keeper.variables, env),
-                cwd,
+                cwd: cwd.or_else(|| keeper.workdir.clone()),
                 stdin: None,
                 stdout: null()?.into(),
                 stderr: null()?.into(),
@@ -151,6 +151,7 @@ impl Keeper {
             isolation: self.isolation.clone(),
             memory: usage.memory,
             processes: usage.processes,
+            notes: self.notes.clone(),
             busy: self.busy.load(Ordering::Relaxed),
             denied: self.denied.load(Ordering::Relaxed),
             unknown: self.unknown.load(Ordering::Relaxed),

@@ -40,27 +40,39 @@ impl Homes {
         }
     }
 
-    /// Every snapshot with a name, by name.
+    /// Every snapshot with a name that can be read, by name.
     pub(crate) fn snapshots(&self) -> Result<Vec<(String, Kept)>, Failure> {
         let mut all = Vec::new();
-        let folder = self.root().join(".snapshots");
-        for entry in fs::read_dir(&folder).doing("list snapshots")?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(name) = name.strip_suffix(".json")
-                && let Ok(Some(kept)) = self.snapshot(name)
-            {
-                all.push((name.to_owned(), kept));
+        for name in self.snapshot_names()? {
+            if let Ok(Some(kept)) = self.snapshot(&name) {
+                all.push((name, kept));
             }
         }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(all)
+    }
+
+    /// Names of all snapshots, sorted.
+    pub(super) fn snapshot_names(&self) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        let folder = self.root().join(".snapshots");
+        for entry in fs::read_dir(&folder).doing("list snapshots")? {
+            let name = entry.doing("list snapshots")?.file_name();
+            let name = name.to_string_lossy();
+            names.extend(name.strip_suffix(".json").map(str::to_owned));
+        }
+        names.sort();
+        Ok(names)
     }
 
     /// Gives a snapshot a name that nothing else has.
     pub(crate) fn name_snapshot(&self, name: &str, kept: &Kept) -> Result<(), Failure> {
         self.check_free(name)?;
         let text = serde_json::to_string_pretty(kept).doing("describe the snapshot")?;
-        write_note(&self.note(name), &text)
+        write_note(&self.note(name), &text)?;
+        // Its name says that it is kept: also when the machine dies now.
+        self.storage()
+            .sync()
+            .doing(format_args!("force the snapshot `{name}` to the disk"))
     }
 
     /// Whether nothing is called so.

@@ -40,6 +40,21 @@ pub(crate) struct Spec {
     pub(crate) fence: Fence,
     /// What it may use.
     pub(crate) limits: LimitsDefinition,
+    /// Where the workspace appears beside `/work`.
+    #[serde(default)]
+    pub(crate) workspace_also: Option<PathBuf>,
+    /// Where programs begin, unless in `/work`.
+    #[serde(default)]
+    pub(crate) workdir: Option<String>,
+    /// Whether nothing was asked of its tools yet.
+    #[serde(default)]
+    pub(crate) fresh: bool,
+    /// Commands of the recipe in a new workspace; empty when they ran.
+    #[serde(default)]
+    pub(crate) prepare: Vec<Vec<String>>,
+    /// Commands of the recipe at every start.
+    #[serde(default)]
+    pub(crate) start: Vec<Vec<String>>,
     /// Variables given to everything that runs in it.
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, String>,
@@ -70,6 +85,15 @@ pub(crate) struct Root {
     pub(crate) caches: Vec<(String, PathBuf, PathBuf)>,
 }
 
+impl Root {
+    /// Folders that it stands on.
+    pub(super) fn stands_on(&self) -> Vec<PathBuf> {
+        let root = self.tree.iter().chain(&self.layers).chain(&self.home);
+        let caches = self.caches.iter().map(|(_, source, _)| source);
+        root.chain(caches).cloned().collect()
+    }
+}
+
 impl Spec {
     /// What the sandbox is told.
     pub(crate) fn environment(&self, home: &Home) -> Result<EnvironmentSpec, Failure> {
@@ -79,6 +103,7 @@ impl Spec {
         let id = format!("env:{}", home.name());
         let mut spec = EnvironmentSpec::new(id, disk.workspace(bases.workspace));
         disk.insert_into(&mut spec, bases);
+        spec.workspace_also.clone_from(&self.workspace_also);
         spec.program = std::env::current_exe().ok();
         spec.root = RootRecipe {
             tree: self.root.tree.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
+use rustix::fs::FileType;
 use serde_json::{Map, Value};
 
 use super::lifecycle::commands;
@@ -233,8 +234,9 @@ fn files(root: &File, path: &str) -> Result<Vec<String>, String> {
     let folder = open_folder_beneath(root, Path::new(path))
         .map_err(|error| format!("cannot be opened: {error}"))?;
     let mut skipped = Vec::new();
-    let found = crate::index::walk(&folder, &mut skipped)
+    let mut found = crate::folder::walk(&folder, &mut skipped)
         .map_err(|error| format!("cannot be listed: {error}"))?;
+    found.retain(|(_, stat)| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
     if let Some((file, error)) = skipped.first() {
         return Err(format!(
             "has `{}`, which cannot be listed: {error}",

@@ -233,10 +233,6 @@ impl<'a> Reader<'a> {
         move |text| problem(&file, &key, text)
     }
 
-    fn text(&self, key: &str) -> Result<Option<&'a str>, Error> {
-        text_of(self.file, self.object, key)
-    }
-
     /// What features add comes first, so that the file's own words win.
     fn features(&mut self, features: &[Feature]) -> Result<(), Error> {
         for feature in features {
@@ -258,20 +254,13 @@ impl<'a> Reader<'a> {
         for key in ["containerEnv", "remoteEnv"] {
             self.env(key)?;
         }
-        let user = self.text("remoteUser")?.or(self.text("containerUser")?);
-        self.recipe.user = user
-            .map(|user| self.variables.in_text(user))
-            .transpose()
-            .map_err(self.problem("remoteUser"))?;
-        // Set-up commands learn of the user as the format says.
-        let user = self
-            .recipe
-            .user
-            .clone()
-            .unwrap_or_else(|| "root".to_owned());
+        // Set-up commands learn of the user as the format says. It is always the one there is: files
+        // could be given to no other.
         for step in &mut self.recipe.setup {
-            for name in ["_REMOTE_USER", "_CONTAINER_USER"] {
-                step.env.insert(name.to_owned(), user.clone());
+            for (name, value) in [("USER", "root"), ("USER_HOME", "/home/agent")] {
+                for whose in ["_REMOTE", "_CONTAINER"] {
+                    step.env.insert(format!("{whose}_{name}"), value.to_owned());
+                }
             }
         }
         let mounts = match self.object.get("mounts") {

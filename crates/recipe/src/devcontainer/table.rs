@@ -105,8 +105,8 @@ pub const KEYS: &[Row] = &[
     ),
     row(
         "containerUser",
-        Supported,
-        "names the user, unless `remoteUser` does",
+        Ignored,
+        "makes no difference: see `remoteUser`",
         r#""containerUser": "dev""#,
     ),
     row(
@@ -147,8 +147,8 @@ pub const KEYS: &[Row] = &[
     ),
     row(
         "remoteUser",
-        Supported,
-        "names the user",
+        Ignored,
+        "makes no difference: everything runs as the environment's one user, called `root` inside and nobody outside, whose home is `/home/agent`; scripts of features are told so in `_REMOTE_USER`",
         r#""remoteUser": "dev""#,
     ),
     row(
@@ -160,7 +160,7 @@ pub const KEYS: &[Row] = &[
     row(
         "onCreateCommand",
         Supported,
-        "runs in every new workspace, first",
+        "runs in every new workspace, first: in a task before its first step, of `nightcrew env` when the environment is made; there is no network",
         r#""onCreateCommand": "make deps""#,
     ),
     row(
@@ -178,7 +178,7 @@ pub const KEYS: &[Row] = &[
     row(
         "postStartCommand",
         Supported,
-        "runs at every start",
+        "runs at every start of the environment; in a task before its first step, and again when it goes on after it waited",
         r#""postStartCommand": "true""#,
     ),
     row(
@@ -268,13 +268,13 @@ pub const KEYS: &[Row] = &[
     row(
         "workspaceFolder",
         Supported,
-        "is where the workspace appears and commands begin",
+        "is where the workspace appears, beside `/work`, and where commands begin; below `/work`, at `/tmp`, `/etc` or the home, in `/run`, `/proc`, `/sys`, `/dev`, `/nightcrew`, and in any home but `/home/agent` it is refused, since these are the environment's own",
         r#""workspaceFolder": "/srv/x""#,
     ),
     row(
         "workspaceMount",
         Supported,
-        "says where the workspace appears; its source must be `${localWorkspaceFolder}`, anything else of the host is refused",
+        "says where the workspace appears, beside `/work`; its source must be `${localWorkspaceFolder}`, anything else of the host is refused",
         r#""workspaceFolder": "/srv/x/sub", "workspaceMount": "source=${localWorkspaceFolder},target=/srv/x,type=bind""#,
     ),
     row(

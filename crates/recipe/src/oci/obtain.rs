@@ -1,12 +1,9 @@
-//! From a recipe's words about an image to its tree, and whether a tree is still what it was.
+//! From a recipe's words about an image to its tree.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::registry::RegistryOptions;
-use super::{
-    ImageStore, LayoutFolder, Platform, Reference, RegistryImage, RootTree, Tarball, Unpacked,
-};
-use crate::index::FileIndex;
+use super::{ImageStore, LayoutFolder, Platform, Reference, RegistryImage, Tarball, Unpacked};
 use crate::recipe::{Image, ImageSource};
 use crate::{Error, ResolvedRoot};
 
@@ -47,32 +44,5 @@ impl Unpacked {
     #[must_use]
     pub fn resolved(&self) -> ResolvedRoot {
         ResolvedRoot::Image(self.info.id)
-    }
-}
-
-impl RootTree {
-    /// Reads all files of the tree and names those that are not what its index says: changed, missing, or
-    /// more than there should be.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Index`].
-    pub fn verify(&self) -> Result<Vec<PathBuf>, Error> {
-        use std::os::unix::ffi::OsStringExt;
-        let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
-        let wanted = FileIndex::read(&self.index_path)?;
-        let built = crate::index::build(&self.path, None)?;
-        let mut wrong: Vec<_> = built.skipped.into_iter().map(|(path, _)| path).collect();
-        let differs = wanted
-            .iter()
-            .filter(|file| built.index.find(file.path) != Some(*file));
-        wrong.extend(differs.map(|file| path(file.path)));
-        let more = built
-            .index
-            .iter()
-            .filter(|file| wanted.find(file.path).is_none());
-        wrong.extend(more.map(|file| path(file.path)));
-        wrong.sort();
-        wrong.dedup();
-        Ok(wrong)
     }
 }

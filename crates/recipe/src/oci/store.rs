@@ -8,7 +8,6 @@
 //!   OWNER/files/AB/REST-MODE-MTIME    contents by SHA-256; OWNER is `own` or `UID-GID`
 //!   OWNER/layers/HEX              layers by diff id
 //!   OWNER/trees/HEX/root          an assembled root tree
-//!   OWNER/trees/HEX/index         its file index
 //!   OWNER/trees/HEX/entries       all its entries; its SHA-256 is the tree's digest
 //! ```
 //!
@@ -34,7 +33,6 @@ use super::scratch::{Scratch, private_folder};
 use super::tar::Failure;
 use super::tree::Tree;
 use super::{Limits, Platform};
-use crate::index::IndexWriter;
 use crate::{Digest, Error};
 
 /// Files up to this size are held in memory until it is known whether the store has them already.
@@ -74,8 +72,6 @@ pub struct ImageStore {
 pub struct RootTree {
     /// The folder. Read-only by agreement: its files are shared with other trees.
     pub path: PathBuf,
-    /// Its [file index](crate::index).
-    pub index_path: PathBuf,
     /// SHA-256 of the list of all entries.
     pub digest: Digest,
 }
@@ -184,6 +180,7 @@ impl ImageStore {
             }));
         }
         let tree = self.assemble(tree)?;
+        tree.path.parent().map_or(Ok(()), |tree| self.touch(tree))?;
         Ok(Unpacked { tree, info, notes })
     }
 
@@ -193,7 +190,6 @@ impl ImageStore {
         let folder = self.owned("trees").join(digest.hex());
         folder.is_dir().then(|| RootTree {
             path: folder.join("root"),
-            index_path: folder.join("index"),
             digest,
         })
     }
@@ -360,15 +356,6 @@ impl ImageStore {
         if let Some(known) = self.tree(digest) {
             return Ok(known);
         }
-        let mut writer = IndexWriter::new();
-        for (path, node) in &entries.nodes {
-            if let Node::File(file) = node {
-                writer.add(path.clone(), file.sha256, file.size, file.mode);
-            }
-        }
-        let too_long =
-            || Error::io("index", &self.root)(io::Error::other("the paths have more than 4 GiB"));
-        let index = writer.finish().ok_or_else(too_long)?;
         let part = self.scratch.part()?;
         let tree = Tree {
             nodes: entries.nodes,
@@ -376,7 +363,6 @@ impl ImageStore {
         materialise(&tree, &part.0.join("root"), self.options.owner, &|file| {
             self.content(file)
         })?;
-        index.write(&part.0.join("index"))?;
         self.publish(&part.0.join("entries"), text.as_bytes())?;
         self.sync()?;
         let folder = self.owned("trees").join(digest.hex());

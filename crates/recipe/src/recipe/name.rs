@@ -17,9 +17,9 @@ pub enum ResolvedRoot {
     /// The digest of the image's configuration, which contains those of its layers. It is the same
     /// for a layout folder, a tarball and a registry.
     Image(Digest),
-    /// The digest of the folder's file index.
+    /// The digest of [everything in the folder](crate::folder::digest).
     Folder(Digest),
-    /// The digest of the host's file index, where one was made.
+    /// What identifies the host's system as it is now, where that is known.
     Host(Option<Digest>),
 }
 
@@ -70,7 +70,7 @@ impl Recipe {
     /// among `files`.
     pub fn digest(&self, root: ResolvedRoot, files: &SetupFiles) -> Result<Digest, Error> {
         let mut encoder = Encoder(Sha256::new());
-        encoder.text("nightcrew recipe 1");
+        encoder.text("nightcrew recipe 2");
         self.encode_root(&mut encoder, root)?;
         self.encode_setup(&mut encoder, files)?;
         encoder.list(&self.prepare, Encoder::command);
@@ -78,7 +78,6 @@ impl Recipe {
         encoder.map(&self.env);
         encoder.text(self.workspace());
         encoder.text(self.workdir());
-        encoder.text(self.user.as_deref().unwrap_or_default());
         let mut caches: Vec<String> = self.caches.iter().map(|cache| cache.identity()).collect();
         caches.sort();
         caches.dedup();

@@ -1,6 +1,7 @@
 //! What makes no sense in a recipe, with the field's name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::environment::references;
 use super::{Command, ImageSource, Ready, Recipe, Root, Service};
@@ -15,6 +16,8 @@ const LONGEST_TEXT: usize = 64 * 1024;
 const LONGEST_WAIT: u64 = 3600;
 /// What belongs to us inside an environment.
 const OURS: &[&str] = &["/nightcrew", "/proc", "/sys", "/dev"];
+/// What is ours there as a whole, though there may be something in it.
+const WHOLE: &[&str] = &["/tmp", "/etc", "/home", "/home/agent"];
 
 impl Recipe {
     /// Checks everything that can be checked without looking at files.
@@ -33,7 +36,12 @@ impl Recipe {
                 relative(&format!("{field}.files[{place}]"), file)?;
             }
             if let Some(folder) = &step.folder {
-                relative(&format!("{field}.folder"), folder)?;
+                let field = format!("{field}.folder");
+                relative(&field, folder)?;
+                let below = format!("{}/", folder.trim_end_matches('/'));
+                if !step.files.iter().any(|file| file.starts_with(&below)) {
+                    return Err(Error::field(field, "has none of the command's files"));
+                }
             }
         }
         for (name, commands) in [("prepare", &self.prepare), ("start", &self.start)] {
@@ -46,19 +54,20 @@ impl Recipe {
         for (name, value) in &self.env {
             references(value).map_err(|problem| Error::field(format!("env.{name}"), problem))?;
         }
-        for (field, path) in [("workspace", &self.workspace), ("workdir", &self.workdir)] {
-            if let Some(path) = path {
-                inside(field, path)?;
-            }
+        if let Some(path) = &self.workspace {
+            free("workspace", path)?;
         }
-        if let Some(user) = &self.user {
-            let fine = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-            if user.is_empty() || user.len() > 32 || !user.bytes().all(fine) {
-                return Err(Error::field(
-                    "user",
-                    "is not a user's name (letters, digits, `_`, `-`, `.`)",
-                ));
-            }
+        if let Some(path) = &self.workdir {
+            inside("workdir", path)?;
+        }
+        let workspace = self.workspace().trim_end_matches('/');
+        if workspace.starts_with("/work/") {
+            let problem = "is below /work, where the workspace is in any case";
+            return Err(Error::field("workspace", problem));
+        }
+        if Path::new(self.workdir()).strip_prefix(workspace).is_err() {
+            let problem = format!("is not in the workspace, `{workspace}`");
+            return Err(Error::field("workdir", problem));
         }
         self.validate_caches()?;
         self.validate_services()?;
@@ -99,12 +108,15 @@ impl Recipe {
 
     fn validate_caches(&self) -> Result<(), Error> {
         bounded("caches", self.caches.len())?;
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut names) = (BTreeSet::new(), BTreeSet::new());
         for (number, cache) in self.caches.iter().enumerate() {
             let field = format!("caches[{number}]");
             if let Cache::Folder { name, path } = cache {
                 plain(&format!("{field}.name"), name)?;
-                inside(&format!("{field}.path"), path)?;
+                free(&format!("{field}.path"), path)?;
+            }
+            if !names.insert(cache.name()) {
+                return Err(Error::field(field, "has the name of one before it"));
             }
             if !seen.insert(cache.place()) {
                 return Err(Error::field(
@@ -142,7 +154,7 @@ impl Service {
             Ready::Port(_) => {}
             Ready::File(path) => absolute(&format!("{field}.ready.file"), path)?,
         }
-        let seconds = self.timeout.0.as_secs_f64();
+        let seconds = self.timeout.as_secs_f64();
         if seconds <= 0.0 || seconds > LONGEST_WAIT as f64 {
             return Err(Error::field(
                 format!("{field}.timeout"),
@@ -261,6 +273,22 @@ fn absolute(field: &str, path: &str) -> Result<(), Error> {
         return Err(Error::field(field, format!("`{path}` is not absolute")));
     }
     Ok(())
+}
+
+/// A place inside the environment where a folder that environments write to can be shown.
+fn free(field: &str, path: &str) -> Result<(), Error> {
+    inside(field, path)?;
+    let path = Path::new(path);
+    let problem = if path.starts_with("/run") {
+        "is below `/run`, which is not free"
+    } else if path.starts_with("/home") && !path.starts_with("/home/agent") {
+        "is in a home that is not there: the only one is `/home/agent`"
+    } else if WHOLE.iter().any(|whole| path == Path::new(whole)) {
+        "would cover a folder that is the environment's own"
+    } else {
+        return Ok(());
+    };
+    Err(Error::field(field, problem))
 }
 
 /// A place inside the environment that may be covered by something else.

@@ -33,8 +33,10 @@ const NODE_NAMES: &[(&str, u64)] = &[
 pub fn compare(hint: &Hint, found: Option<&str>) -> Comparison {
     if matches!(hint.tool, Tool::Other(_)) {
         return Comparison::Unknown(format!(
-            "{}:{}: {} is not known here, so its version {} is not checked",
-            hint.file, hint.line, hint.tool, hint.wanted
+            "{}: {} is not known here, so its version {} is not checked",
+            hint.place(),
+            hint.tool,
+            hint.wanted
         ));
     }
     let Some(found) = found else {
@@ -50,9 +52,8 @@ pub fn compare(hint: &Hint, found: Option<&str>) -> Comparison {
     }
     match unknown {
         Some(wanted) => Comparison::Unknown(format!(
-            "{}:{}: `{wanted}` is not a version of {} that can be compared with {}",
-            hint.file,
-            hint.line,
+            "{}: `{wanted}` is not a version of {} that can be compared with {}",
+            hint.place(),
             hint.tool,
             crate::error::clean(found.as_bytes())
         )),
@@ -67,13 +68,11 @@ pub fn compare(hint: &Hint, found: Option<&str>) -> Comparison {
 }
 
 fn message(hint: &Hint, found: &str) -> String {
-    let Hint {
-        tool, file, line, ..
-    } = hint;
+    let (tool, place) = (&hint.tool, hint.place());
     let wanted = hint.wanted.replace('|', " or ");
     let newer = if hint.at_least { " or newer" } else { "" };
     format!(
-        "{file}:{line} wants {tool} {wanted}{newer}, and {found}; use an image that has {tool} {wanted}, or install it in the recipe's set-up"
+        "{place} wants {tool} {wanted}{newer}, and {found}; use an image that has {tool} {wanted}, or install it in the recipe's set-up"
     )
 }
 

@@ -1,5 +1,6 @@
 //! Reading the files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Hint, Tool};
@@ -46,6 +47,19 @@ pub fn hints(folder: &Path) -> Result<Vec<Hint>, Error> {
         }
     }
     Ok(found)
+}
+
+/// What a recipe's own `toolchains` ask for.
+#[must_use]
+pub fn required(toolchains: &BTreeMap<String, String>) -> Vec<Hint> {
+    let hint = |(tool, wanted): (&String, &String)| Hint {
+        tool: Tool::of_plugin(tool),
+        wanted: wanted.clone(),
+        file: format!("toolchains.{tool}"),
+        line: 0,
+        at_least: false,
+    };
+    toolchains.iter().map(hint).collect()
 }
 
 fn hint(tool: Tool, file: &str, line: usize, wanted: &str) -> Result<Hint, Error> {

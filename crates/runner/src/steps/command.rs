@@ -31,12 +31,17 @@ pub(crate) struct LogSink {
 
 impl LogSink {
     /// A log for a step of this work.
-    pub(crate) fn new(work: &Work, index: u32) -> Self {
+    pub(crate) fn new(work: &mut Work, index: u32) -> Self {
+        let notes = std::mem::take(&mut work.notes);
         let options = &work.shared.options;
         let limits = &work.assignment.automation.definition.environment.limits;
         let limit = limits.log.map_or(options.log_bytes, |size| size.0);
+        let mut log = StepLog::new(index, limit, Arc::clone(&options.mask));
+        for note in &notes {
+            log.note(note);
+        }
         Self {
-            log: StepLog::new(index, limit, Arc::clone(&options.mask)),
+            log,
             task: work.assignment.task.id,
             control: Arc::clone(&work.shared.control),
             runtime: tokio::runtime::Handle::current(),

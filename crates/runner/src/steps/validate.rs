@@ -28,6 +28,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
         step,
         sink: Some(LogSink::new(work, index)),
         pristine: Pristine::default(),
+        prepared: false,
         results: Vec::new(),
         subject: Subject::default(),
     };
@@ -50,6 +51,8 @@ struct Judging<'a> {
     step: &'a StepDefinition,
     sink: Option<LogSink>,
     pristine: Pristine,
+    /// Whether the recipe's commands ran in it.
+    prepared: bool,
     results: Vec<ValidatorResult>,
     subject: Subject,
 }
@@ -137,8 +140,13 @@ impl Judging<'_> {
         let program = self.program(work, command, own_timeout);
         let mut stop = work.talk.stop.clone();
         let sink = ValidatorSink::new(self.sink(work));
-        let environment: &Arc<Environment> = self.pristine.get(work).await?;
-        let (exit, sink) = execute(environment, program, &mut stop, sink).await?;
+        let environment: Arc<Environment> = Arc::clone(self.pristine.get(work).await?);
+        if !self.prepared {
+            // The base is judged with what the recipe puts beside it, as the change is.
+            work.before(&environment, true).await?;
+            self.prepared = true;
+        }
+        let (exit, sink) = execute(&environment, program, &mut stop, sink).await?;
         self.sink = Some(sink.sink);
         let outcome = sink.failures.finish(exit.status);
         if exit.status != sandbox::ExitStatus::TimedOut {
@@ -157,7 +165,7 @@ impl Judging<'_> {
         }
     }
 
-    fn sink(&mut self, work: &Work) -> LogSink {
+    fn sink(&mut self, work: &mut Work) -> LogSink {
         self.sink
             .take()
             .unwrap_or_else(|| LogSink::new(work, self.index))

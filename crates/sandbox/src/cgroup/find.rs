@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Ability, Groups, Hierarchy, Version};
+use crate::sys::mounts::{self, Mount};
 use crate::sys::{c_path, creds, file};
 
 /// What names of supervisors' folders begin with.
@@ -44,7 +45,7 @@ struct Mounted {
 pub(super) fn find(movable: &[u32]) -> Groups {
     let mut groups = Groups::default();
     let (Ok(mounts), Ok(own)) = (
-        fs::read_to_string("/proc/self/mountinfo"),
+        fs::read("/proc/self/mountinfo"),
         fs::read_to_string("/proc/self/cgroup"),
     ) else {
         groups.obstacle = Some("/proc cannot be read".to_owned());
@@ -242,27 +243,24 @@ fn enable(folder: &Path, abilities: &[Ability]) -> Vec<Ability> {
 }
 
 /// The mounted cgroup file systems, from the text of /proc/self/mountinfo.
-fn mounted(mounts: &str) -> Vec<Mounted> {
-    mounts
-        .lines()
-        .filter_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let mut after = after.split(' ');
-            let version = match after.next()? {
-                "cgroup" => Version::One,
-                "cgroup2" => Version::Two,
-                _ => return None,
-            };
-            let options = after.nth(1)?;
-            let mut before = before.split(' ').skip(3);
-            let (root, place) = (before.next()?, before.next()?);
-            Some(Mounted {
-                version,
-                controllers: options.split(',').map(str::to_owned).collect(),
-                place: PathBuf::from(place),
-                root: PathBuf::from(root),
-            })
+fn mounted(text: &[u8]) -> Vec<Mounted> {
+    let hierarchy = |mount: Mount| {
+        let version = match mount.kind.as_str() {
+            "cgroup" => Version::One,
+            "cgroup2" => Version::Two,
+            _ => return None,
+        };
+        let options = String::from_utf8_lossy(&mount.options);
+        Some(Mounted {
+            version,
+            controllers: options.split(',').map(str::to_owned).collect(),
+            place: mount.at,
+            root: mount.root,
         })
+    };
+    mounts::parse(text)
+        .into_iter()
+        .filter_map(hierarchy)
         .collect()
 }
 
@@ -327,7 +325,7 @@ mod tests {
 
     #[test]
     fn hierarchies_and_the_own_folder_in_them_are_found() {
-        let mounted = mounted(MOUNTS);
+        let mounted = mounted(MOUNTS.as_bytes());
         assert_eq!(mounted.len(), 3);
         let own = "9:cpu,cpuacct:/a/b\n8:memory:/docker/x/y\n0::/user.slice/z\n";
         let present: Vec<_> = mounted.iter().map(|mounted| mounted.present(own)).collect();

@@ -14,7 +14,7 @@ use super::running::Running;
 use super::stack::Held;
 use crate::cgroup::{Ability, Handle, Usage};
 use crate::error::SandboxError;
-use crate::exec_policy::{ExecEvent, ExecPolicy};
+use crate::exec_policy::ExecEvent;
 use crate::layer;
 use crate::message::{Exec, Order};
 use crate::report::IsolationReport;
@@ -236,29 +236,12 @@ impl Environment {
     /// for the first. Alike events are counted together, so a flood is a few events. Empty without
     /// the layer `exec-gate`.
     ///
-    /// Events that nobody takes are dropped beyond some thousands.
+    /// Of events that nobody takes, beyond some thousands only the number is kept: it comes as one event
+    /// whose rule begins with `various`.
     #[must_use]
     pub fn exec_events(&self, timeout: Duration) -> Vec<ExecEvent> {
         let gate = self.link.gate.as_ref();
         gate.map(|gate| gate.events(timeout)).unwrap_or_default()
-    }
-
-    /// Puts another exec policy in force, for everything that is opened from now on; what executes
-    /// already goes on. The mode cannot become weaker. When this fails, the last policy stays.
-    ///
-    /// # Errors
-    /// [`SandboxError::PolicyKept`] when the policy is not taken or there is no layer `exec-gate`;
-    /// [`SandboxError::Talk`].
-    pub fn set_exec_policy(&self, policy: &ExecPolicy) -> Result<(), SandboxError> {
-        let id = || self.link.id.clone();
-        let kept = |reason: String| SandboxError::PolicyKept { id: id(), reason };
-        let Some(gate) = &self.link.gate else {
-            return Err(kept("it has no exec control by content".to_owned()));
-        };
-        match gate.set_policy(policy) {
-            Ok(result) => result.map_err(kept),
-            Err(source) => Err(SandboxError::Talk { id: id(), source }),
-        }
     }
 
     /// Kills everything in the environment and returns when nothing of it is left. The layer stays.

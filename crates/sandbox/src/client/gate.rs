@@ -1,21 +1,19 @@
-//! The client's end of an environment's link to the gate: events out, policies in.
+//! The client's end of an environment's link to the gate, from which events come.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::exec_policy::{ExecEvent, ExecPolicy};
-use crate::gate::{ASKS_POLICY, SAYS_EVENT, SAYS_POLICY};
-use crate::sys::{file, process, socket};
+use crate::exec_policy::ExecEvent;
+use crate::gate::SAYS_EVENT;
+use crate::gate::events::various;
+use crate::sys::{process, socket};
 
 /// Longest message of the gate.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// Most events kept for a client that does not take them: beyond that the oldest are dropped.
+/// Most events kept for a client that does not take them; of more, only how many there were.
 const MAX_EVENTS: usize = 10_000;
-/// How long the gate may take for a new policy: it may have to look through the whole root.
-const POLICY: Duration = Duration::from_secs(60);
 /// How long it may take to forget an environment that has ended.
 const FORGET: Duration = Duration::from_secs(2);
 /// How often two threads that wait for different things look whether the other took theirs.
@@ -26,14 +24,14 @@ const SLICE: Duration = Duration::from_millis(20);
 pub(super) struct GateLink {
     socket: OwnedFd,
     inbox: Mutex<Inbox>,
-    /// One new policy at a time.
-    asking: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Inbox {
     events: VecDeque<ExecEvent>,
-    answer: Option<String>,
+    /// Events there was no room for, and how many of them were refused.
+    more: u64,
+    more_denied: u64,
     closed: bool,
 }
 
@@ -42,7 +40,6 @@ impl GateLink {
         Self {
             socket,
             inbox: Mutex::default(),
-            asking: Mutex::default(),
         }
     }
 
@@ -73,24 +70,9 @@ impl GateLink {
     /// Events that have come, waiting for the first at most `timeout`.
     pub(super) fn events(&self, timeout: Duration) -> Vec<ExecEvent> {
         self.wait(timeout, |inbox| {
-            (!inbox.events.is_empty()).then(|| inbox.events.drain(..).collect())
+            (!inbox.events.is_empty()).then(|| inbox.take())
         })
         .unwrap_or_default()
-    }
-
-    /// Puts another policy in force; the inner error says why the gate kept the last one.
-    pub(super) fn set_policy(&self, policy: &ExecPolicy) -> io::Result<Result<(), String>> {
-        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let message = file::memory_file(&serde_json::to_vec(policy)?)?;
-        socket::send(self.socket.as_fd(), &[ASKS_POLICY], &[message.as_fd()])?;
-        let answer = self
-            .wait(POLICY, |inbox| inbox.answer.take())
-            .ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?;
-        Ok(if answer.is_empty() {
-            Ok(())
-        } else {
-            Err(answer)
-        })
     }
 
     /// Waits until the gate has let go of the environment's file systems.
@@ -100,6 +82,26 @@ impl GateLink {
 }
 
 impl Inbox {
+    fn keep(&mut self, event: ExecEvent) {
+        if self.events.len() < MAX_EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.more = self.more.saturating_add(event.count);
+            let denied = if event.denied { event.count } else { 0 };
+            self.more_denied = self.more_denied.saturating_add(denied);
+        }
+    }
+
+    /// All that came, and one event for those of which only the number is known.
+    fn take(&mut self) -> Vec<ExecEvent> {
+        let mut events: Vec<ExecEvent> = self.events.drain(..).collect();
+        if self.more > 0 {
+            events.push(various(self.more, self.more_denied));
+            (self.more, self.more_denied) = (0, 0);
+        }
+        events
+    }
+
     /// Takes in what is there.
     fn receive(&mut self, socket: &OwnedFd) {
         let mut buffer = Vec::new();
@@ -114,20 +116,37 @@ impl Inbox {
                 self.closed = true;
                 return;
             };
-            match buffer[..length].split_first() {
-                Some((&SAYS_EVENT, event)) => {
-                    if let Ok(event) = serde_json::from_slice(event) {
-                        if self.events.len() >= MAX_EVENTS {
-                            self.events.pop_front();
-                        }
-                        self.events.push_back(event);
-                    }
-                }
-                Some((&SAYS_POLICY, text)) => {
-                    self.answer = Some(String::from_utf8_lossy(text).into_owned());
-                }
-                _ => {}
+            if let Some((&SAYS_EVENT, event)) = buffer[..length].split_first()
+                && let Ok(event) = serde_json::from_slice(event)
+            {
+                self.keep(event);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted_and_told() {
+        let mut inbox = Inbox::default();
+        for number in 0..MAX_EVENTS + 3 {
+            let mut event = various(2, 0);
+            event.denied = number % 2 == 0;
+            event.rule = format!("rule {number}");
+            inbox.keep(event);
+        }
+        let events = inbox.take();
+        assert_eq!(events.len(), MAX_EVENTS + 1);
+        assert_eq!(
+            events[0].rule, "rule 0",
+            "the first are kept, as by the gate"
+        );
+        let last = events.last().unwrap();
+        assert_eq!((last.count, last.denied), (6, true));
+        assert!(last.rule.starts_with("various: ") && last.rule.contains(" 4 of them refused"));
+        assert!(inbox.take().is_empty());
     }
 }

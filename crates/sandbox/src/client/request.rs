@@ -46,6 +46,7 @@ pub(super) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
         frozen: lowers,
         upper,
         work,
+        also: spec.workspace_also.clone(),
         inputs: optional(&spec.inputs),
         outputs: optional(&spec.outputs),
         program: optional(&spec.program),
@@ -127,8 +128,19 @@ pub(crate) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
             "these are more layers than the kernel takes; flatten them",
         );
     }
-    if let Some(reason) = spec.mounts.iter().find_map(unusable) {
+    if let Some(reason) = spec.mounts.iter().find_map(|mount| unusable(&mount.target)) {
         return invalid("mounts", reason);
+    }
+    if let Some(place) = &spec.workspace_also {
+        if let Some(reason) = unusable(place) {
+            return invalid("workspace_also", reason);
+        }
+        if place.starts_with("/work") {
+            return invalid(
+                "workspace_also",
+                "the workspace cannot appear within itself",
+            );
+        }
     }
     let layers = trees(spec)
         .flat_map(|tree| &tree.frozen)
@@ -153,11 +165,12 @@ pub(crate) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
 
 /// Folders that hold only what the environment itself needs there.
 const CLOSED: [&str; 5] = ["/proc", "/dev", "/sys", "/run", "/nightcrew"];
+/// Where, in one of those, whoever asks for environments shows what belongs to them.
+const OPEN: [&str; 2] = ["/nightcrew/cache", "/nightcrew/setup"];
 
 /// Why a folder cannot be mounted where it is asked for.
-fn unusable(mount: &FolderMount) -> Option<&'static str> {
+fn unusable(target: &Path) -> Option<&'static str> {
     use std::path::Component;
-    let target = &mount.target;
     let mut parts = target.components();
     if parts.next() != Some(Component::RootDir)
         || !parts.all(|part| matches!(part, Component::Normal(_)))
@@ -165,8 +178,11 @@ fn unusable(mount: &FolderMount) -> Option<&'static str> {
     {
         return Some("a target is an absolute path below /, without `.` and `..`");
     }
-    if CLOSED.iter().any(|own| target.starts_with(own)) {
-        return Some("nothing can be mounted in /proc, /dev, /sys, /run and /nightcrew");
+    let within = |folders: &[&str]| folders.iter().any(|own| target.starts_with(own));
+    if within(&CLOSED) && !within(&OPEN) {
+        return Some(
+            "nothing can be mounted in /proc, /dev, /sys, /run and /nightcrew but below /nightcrew/cache and /nightcrew/setup",
+        );
     }
     if target.starts_with("/home") && !target.starts_with("/home/agent") {
         return Some("the only home is /home/agent");

@@ -50,6 +50,12 @@ pub(crate) fn register(
 
 fn registration(request: &Create, root: PathBuf) -> Register {
     let mut uppers = vec![(PathBuf::from("/work"), request.upper.clone())];
+    uppers.extend(
+        request
+            .also
+            .iter()
+            .map(|also| (also.clone(), request.upper.clone())),
+    );
     if let Some(home) = &request.home {
         uppers.push((PathBuf::from("/home/agent"), home.upper.clone()));
     }

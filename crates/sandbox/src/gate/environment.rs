@@ -134,13 +134,13 @@ pub(super) struct Environment {
     pub(super) made: Duration,
     pub(super) pidfd: OwnedFd,
     pub(super) link: OwnedFd,
-    rules: RwLock<Arc<Rules>>,
+    rules: Arc<Rules>,
     /// Content that fell under a rule because of a path where it appeared, with its size.
     joined: RwLock<HashMap<Digest, (usize, u64)>>,
     pub(super) made_inside: Mutex<super::provenance::Made>,
     events: Mutex<Events>,
-    /// What it asked for, and where that is written down for a later gate.
-    pub(super) record: Mutex<(Register, OwnedFd)>,
+    /// Where what it asked for is written down for a later gate, which finds it by its number.
+    _record: OwnedFd,
     /// Mounts and own file systems, to be forgotten with it.
     pub(super) mounts: Vec<u64>,
     pub(super) file_systems: Vec<u64>,
@@ -163,11 +163,10 @@ impl Environment {
         rules: Arc<Rules>,
         mounts: Vec<u64>,
         file_systems: Vec<u64>,
-        request: Register,
-        memory: OwnedFd,
+        record: OwnedFd,
     ) -> Self {
         Self {
-            record: Mutex::new((request, memory)),
+            _record: record,
             id: identity.id,
             serial: identity.serial,
             init: identity.init,
@@ -175,7 +174,7 @@ impl Environment {
             made: identity.made,
             pidfd: identity.pidfd,
             link: identity.link,
-            rules: RwLock::new(rules),
+            rules,
             joined: RwLock::default(),
             made_inside: Mutex::default(),
             events: Mutex::default(),
@@ -184,29 +183,8 @@ impl Environment {
         }
     }
 
-    pub(super) fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts other rules in force. What joined the old ones is found again as it is opened.
-    pub(super) fn set_rules(&self, rules: Arc<Rules>) {
-        let mut present = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        let mut joined = self.joined.write().unwrap_or_else(PoisonError::into_inner);
-        // A joined digest names a rule by its place: it moves to where the same rule is now.
-        let old = std::mem::replace(&mut *present, rules);
-        let moved = std::mem::take(&mut *joined)
-            .into_iter()
-            .filter_map(|(digest, (at, size))| {
-                let rule = old.policy.rules.get(at)?;
-                let at = present
-                    .policy
-                    .rules
-                    .iter()
-                    .position(|other| other == rule)?;
-                Some((digest, (at, size)))
-            })
-            .collect();
-        *joined = moved;
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// Whether any content joined.

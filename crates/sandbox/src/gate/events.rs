@@ -89,7 +89,7 @@ impl Events {
             }
             self.unsent.pop_front();
         }
-        if self.more > 0 && send(&self.rest()) {
+        if self.more > 0 && send(&various(self.more, self.more_denied)) {
             (self.more, self.more_denied) = (0, 0);
         }
         self.more > 0 || !self.kinds.is_empty()
@@ -108,22 +108,19 @@ impl Events {
         });
         due
     }
+}
 
-    /// One event that stands for all of which only the number is known.
-    fn rest(&self) -> ExecEvent {
-        ExecEvent {
-            environment: String::new(),
-            denied: self.more_denied > 0,
-            digest: None,
-            path: String::new(),
-            processes: Vec::new(),
-            rule: format!(
-                "various: more kinds than are kept apart, {} of them refused",
-                self.more_denied
-            ),
-            count: self.more,
-            at: Duration::ZERO,
-        }
+/// One event that stands for all of which only the number is known.
+pub(crate) fn various(count: u64, denied: u64) -> ExecEvent {
+    ExecEvent {
+        environment: String::new(),
+        denied: denied > 0,
+        digest: None,
+        path: String::new(),
+        processes: Vec::new(),
+        rule: format!("various: more kinds than are kept apart, {denied} of them refused"),
+        count,
+        at: Duration::ZERO,
     }
 }
 

@@ -9,11 +9,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::mounts::Mount;
 use super::policy::TargetAt;
 use crate::exec_policy::{ExecPolicy, ExecTarget};
 use crate::layer::spot::Spot;
 use crate::sys::attribute;
+use crate::sys::mounts::Mount;
 
 /// Most files and folders of a root that are looked at.
 const MAX_ENTRIES: usize = 4_000_000;

@@ -45,7 +45,7 @@ fn made() -> Made {
     symlink("loop", at("usr/bin/loop")).unwrap();
     symlink("../../../../../../../../etc/passwd", at("usr/bin/out")).unwrap();
     symlink("usr/bin", at("top/bin")).unwrap();
-    let mounts = super::super::mounts::parse(
+    let mounts = crate::sys::mounts::parse(
         format!(
             "1 0 0:9 / /t/usr ro - overlay root ro,lowerdir={}:{}\n",
             at("usr").display(),

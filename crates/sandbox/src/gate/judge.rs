@@ -65,7 +65,7 @@ pub(super) fn judge(gate: &Gate, event: &Event, patience: bool) -> Answer {
         event,
         about,
         site: &site,
-        rules: &rules,
+        rules,
         key: held::key(site.file_system, &about),
         patience,
         path: OnceCell::new(),

@@ -58,7 +58,7 @@ pub(super) fn run(gate: &Arc<Gate>, bell: &OwnedFd, notices: &OwnedFd) {
             let ended = ready[2 + 2 * at];
             // A client that is gone takes no more events; its environment goes on until it ends.
             let spoken = ready[3 + 2 * at];
-            if ended || (spoken && !register::heed(gate, environment)) {
+            if ended || (spoken && !register::heed(environment)) {
                 environment.flush();
                 gate.leave(environment);
                 if !ended {

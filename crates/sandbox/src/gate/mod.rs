@@ -9,7 +9,7 @@
 //!   what it knows of environments, are descriptors: they survive it, and the next gate takes them up
 //!   where the last one fell.
 //!
-//! `policy`, `content`, `mounts`, `index`, `events`, `provenance`, `queue` are plain data and rules;
+//! `policy`, `content`, `index`, `events`, `provenance`, `queue` are plain data and rules;
 //! `teller` speaks to whoever is refused;
 //! `judge` is one open from event to answer; `daemon` is the gate process, `keeper` its housekeeping,
 //! `anchor` the other process; `door` is what the init and the client hold.
@@ -22,13 +22,12 @@ pub(crate) mod digest;
 mod digests;
 pub(crate) mod door;
 pub(crate) mod environment;
-mod events;
+pub(crate) mod events;
 mod held;
 pub(crate) mod index;
 mod judge;
 mod keeper;
 pub(crate) mod masks;
-pub(crate) mod mounts;
 pub(crate) mod policy;
 mod process;
 mod provenance;
@@ -56,9 +55,7 @@ use environment::{Environment, Rules, Site};
 pub(crate) const SAYS_READY: u8 = 0;
 pub(crate) const SAYS_FAILED: u8 = 1;
 pub(crate) const SAYS_EVENT: u8 = 2;
-pub(crate) const SAYS_POLICY: u8 = 3;
-pub(crate) const ASKS_REGISTER: u8 = 4;
-pub(crate) const ASKS_POLICY: u8 = 5;
+pub(crate) const ASKS_REGISTER: u8 = 3;
 
 /// What rules are compiled from: the template's place and the policy as text.
 type Origin = (PathBuf, Vec<u8>);
@@ -153,7 +150,7 @@ impl Gate {
         for site in mine {
             let wants = |site: &Site| {
                 (
-                    Arc::as_ptr(&site.environment.rules()),
+                    Arc::as_ptr(site.environment.rules()),
                     site.environment.has_any_joined(),
                 )
             };

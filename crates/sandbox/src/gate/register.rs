@@ -12,13 +12,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::environment::{self, Environment, Identity, Register, Rules, Shows, Site};
 use super::index::Root;
-use super::mounts::{self, Mount};
 use super::real::Behind;
-use super::{
-    ASKS_POLICY, ASKS_REGISTER, Gate, SAYS_FAILED, SAYS_POLICY, SAYS_READY, masks, process,
-};
-use crate::exec_policy::ExecPolicy;
-use crate::sys::{fanotify, file, other, socket};
+use super::{ASKS_REGISTER, Gate, SAYS_FAILED, SAYS_READY, masks, process};
+use crate::sys::mounts::{self, Mount};
+use crate::sys::{fanotify, file, socket};
 use crate::wire::Reader;
 
 /// File systems without content of their own.
@@ -63,6 +60,9 @@ pub(super) fn serve(gate: &Gate, control: &OwnedFd) {
 
 /// Most compiled policies kept although no environment has them at the moment.
 const MAX_RULES: usize = 64;
+
+/// Most bytes of what an environment asks for: its policy and paths.
+const MAX_REQUEST: u64 = 64 << 20;
 
 /// Begins a record, which lies among descriptors of all kinds.
 const RECORD: u64 = 0x6e63_5f72_6563_6f72;
@@ -133,7 +133,8 @@ fn register(
     memory: Option<OwnedFd>,
 ) -> io::Result<()> {
     let mut content = Vec::new();
-    std::fs::File::from(message).read_to_end(&mut content)?;
+    let mut limited = std::fs::File::from(message).take(MAX_REQUEST);
+    limited.read_to_end(&mut content)?;
     let request =
         Register::decode(&content).map_err(|_| invalid("a request that is not understood"))?;
     let init = process_of(&pidfd)?;
@@ -173,7 +174,6 @@ fn register(
         rules,
         seen.iter().map(|mount| mount.id).collect(),
         own,
-        request,
         memory,
     ));
     gate.enter(&environment, &seen, kinds);
@@ -254,56 +254,13 @@ fn process_of(pidfd: &OwnedFd) -> io::Result<i32> {
         .ok_or_else(|| invalid("no process behind a pidfd"))
 }
 
-/// Takes a message of an environment's client; false when the client is gone.
-pub(super) fn heed(gate: &Arc<Gate>, environment: &Arc<Environment>) -> bool {
-    let mut buffer = [0; 16];
-    match socket::receive(environment.link.as_fd(), &mut buffer) {
-        Ok(Some((1, mut fds))) if buffer[0] == ASKS_POLICY => {
-            let Some(message) = fds.pop() else {
-                return true;
-            };
-            let (gate, environment) = (Arc::clone(gate), Arc::clone(environment));
-            // A new name may have to be looked for in the whole root.
-            let work = move || {
-                let text = match update(&gate, &environment, message) {
-                    Ok(()) => vec![SAYS_POLICY],
-                    Err(error) => [&[SAYS_POLICY], error.to_string().as_bytes()].concat(),
-                };
-                let _ = other::send_now(environment.link.as_fd(), &text);
-            };
-            std::thread::Builder::new().spawn(work).is_ok()
-        }
+/// Whether an environment's client is still there. It has nothing to say: only its hanging up counts.
+pub(super) fn heed(environment: &Environment) -> bool {
+    match socket::receive(environment.link.as_fd(), &mut [0; 16]) {
         Ok(Some(_)) => true,
         Err(error) if error.kind() == io::ErrorKind::InvalidData => true,
         Ok(None) | Err(_) => false,
     }
-}
-
-/// Puts another policy in force; when it cannot be, the last one stays.
-fn update(gate: &Gate, environment: &Environment, message: OwnedFd) -> io::Result<()> {
-    let mut content = Vec::new();
-    std::fs::File::from(message).read_to_end(&mut content)?;
-    let policy: ExecPolicy =
-        serde_json::from_slice(&content).map_err(|error| invalid(&error.to_string()))?;
-    let mut kept = environment
-        .record
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    if policy.mode < kept.0.policy.mode {
-        return Err(invalid(
-            "a policy in force can be made stricter, not weaker",
-        ));
-    }
-    let request = Register {
-        policy,
-        ..kept.0.clone()
-    };
-    let memory = record(&environment.pidfd, &environment.link, &request)?;
-    let rules = gate.rules_for(&request);
-    environment.set_rules(rules);
-    gate.reconsider(environment);
-    *kept = (request, memory);
-    Ok(())
 }
 
 impl Gate {
@@ -355,7 +312,7 @@ impl Gate {
                 let rules = environment.rules();
                 let differs = sites.values().any(|site| {
                     site.file_system == mount.device
-                        && (!Arc::ptr_eq(&site.environment.rules(), &rules)
+                        && (!Arc::ptr_eq(site.environment.rules(), rules)
                             || site.environment.has_any_joined())
                 });
                 if differs {

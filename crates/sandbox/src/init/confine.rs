@@ -122,6 +122,7 @@ pub(super) fn writable(request: &Create) -> std::io::Result<Vec<CString>> {
     always
         .into_iter()
         .map(|folder| Ok(folder.to_owned()))
+        .chain(request.also.iter().map(|place| c_path(place)))
         .chain(mounts.map(|mount| c_path(&mount.target)))
         .collect()
 }

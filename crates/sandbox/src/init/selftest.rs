@@ -148,6 +148,7 @@ fn no_new_privileges() -> Seen {
 fn unreachable(path: &'static CStr, request: &Create) -> Seen {
     let shown = Path::new(OsStr::from_bytes(path.to_bytes()));
     let targets = request.mounts.iter().map(|mount| &mount.target);
+    let targets = targets.chain(&request.also);
     if request
         .root
         .extra

@@ -226,10 +226,8 @@ fn without_execution(request: &Create) -> Result<(), Failure> {
         c"nightcrew/out",
     ];
     let mounts = request.mounts.iter().filter(|mount| mount.writable);
-    let mounts = mounts.map(|mount| {
-        let inside = mount.target.strip_prefix("/").unwrap_or(&mount.target);
-        c_path(inside)
-    });
+    let mounts = mounts.map(|mount| &mount.target).chain(&request.also);
+    let mounts = mounts.map(|target| c_path(target.strip_prefix("/").unwrap_or(target)));
     for folder in always
         .into_iter()
         .map(|folder| Ok(folder.to_owned()))

@@ -123,15 +123,8 @@ fn path_of(process: i32) -> io::Result<PathBuf> {
 
 /// Where the second hierarchy is mounted.
 fn hierarchy() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let kind = after.split(' ').next()?;
-        (kind == "cgroup2").then(|| {
-            before
-                .split(' ')
-                .nth(4)
-                .map(|path| Path::new(path).to_owned())
-        })?
-    })
+    let text = fs::read("/proc/self/mountinfo").ok()?;
+    let mut all = crate::sys::mounts::parse(&text).into_iter();
+    all.find(|mount| mount.kind == "cgroup2")
+        .map(|mount| mount.at)
 }

@@ -47,10 +47,10 @@ use std::path::{Path, PathBuf};
 pub use backend::Backend;
 pub use disk::Disk;
 pub use portable::{Expected, ImportLimits, PortableError};
-pub use quota::{DiskUsage, QuotaKind, quota_kind};
+pub use quota::{DiskUsage, quota_kind};
 pub use snapshot::{Bases, Origin, Snapshot, SnapshotId};
 
-pub use warm::{SetUp, SetUpError, Warm, prepare_root};
+pub use warm::{SetUp, SetUpCommand, SetUpError, SetUpFiles, forget_set_ups, prepare_root};
 
 use crate::error::SandboxError;
 use crate::layer::Hold;

@@ -11,7 +11,7 @@ use std::ops::{AddAssign, Sub};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{backend, files};
+use super::{Disk, Storage, backend, files};
 use crate::layer::spot::Spot;
 use crate::layer::tree;
 use crate::sys::{attribute, btrfs};
@@ -123,6 +123,22 @@ pub(crate) fn measure(
         }
     }
     Ok(measuring.usage)
+}
+
+/// Files and folders of a disk that are looked at to say what it takes up.
+const LOOKED_AT: u64 = 200_000;
+
+impl Storage {
+    /// What a disk's own layers take up, and whether there was more than is worth looking at.
+    #[must_use]
+    pub fn usage(&self, disk: &Disk) -> (DiskUsage, bool) {
+        let folder = self.root.join("disks").join(disk.name());
+        let beyond = |used: DiskUsage| used.inodes > LOOKED_AT;
+        // What hides something is more than is worth looking at.
+        let usage = measure(&[folder], &beyond).ok();
+        let cut = usage.is_none_or(beyond);
+        (usage.unwrap_or_default(), cut)
+    }
 }
 
 struct Measuring<'a> {

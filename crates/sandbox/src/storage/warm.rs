@@ -4,10 +4,12 @@
 //! is kept with its output until somebody asks to try again.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,10 @@ use crate::spec::{
 
 /// Bytes of output that are kept of commands that failed.
 const TAIL: usize = 16 * 1024;
+/// Where the files of a command appear.
+const FILES: &str = "/nightcrew/setup";
+/// Where commands begin unless they say otherwise.
+const HOME: &str = "/home/agent";
 
 /// Set-up commands and what they run over.
 #[derive(Clone, Debug)]
@@ -30,9 +36,9 @@ pub struct SetUp {
     /// The root. With a tree, what the commands write to it is kept; without, only what they write
     /// to the home is. Its `writable` is set here.
     pub root: RootRecipe,
-    /// Programs with their arguments, run one after the other in `/home/agent`.
-    pub commands: Vec<Vec<String>>,
-    /// Variables of the commands.
+    /// What runs, one after the other.
+    pub commands: Vec<SetUpCommand>,
+    /// Variables of all commands.
     pub env: Vec<(String, String)>,
     /// Folders such as caches.
     pub mounts: Vec<FolderMount>,
@@ -42,6 +48,39 @@ pub struct SetUp {
     pub deadline: Duration,
     /// Runs the commands although they failed before.
     pub retry: bool,
+}
+
+/// One command of a set-up.
+#[derive(Clone, Debug, Default)]
+pub struct SetUpCommand {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Variables of this command alone; they win over those of all.
+    pub env: Vec<(String, String)>,
+    /// Where it begins; `/home/agent` when absent.
+    pub cwd: Option<String>,
+    /// What appears read-only at `/nightcrew/setup`, for this command alone.
+    pub files: Option<SetUpFiles>,
+}
+
+/// Lays out the files of a command in a folder that is empty. Called only when the command runs.
+#[derive(Clone)]
+pub struct SetUpFiles(LayOut);
+
+type LayOut = Arc<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
+
+impl SetUpFiles {
+    /// Files that this function lays out.
+    #[must_use]
+    pub fn new(lay_out: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lay_out))
+    }
+}
+
+impl fmt::Debug for SetUpFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SetUpFiles").finish_non_exhaustive()
+    }
 }
 
 /// A root after set-up.
@@ -115,7 +154,11 @@ pub fn prepare_root(
     let _lock = lock(&cache.join(format!("{key}.lock")))?;
     let file = folder.join("outcome.json");
     match files::load(&file).map_err(at("read", &file))? {
-        Some(Outcome::Done) => return Ok(warm(wanted, &folder, false)),
+        Some(outcome @ Outcome::Done) => {
+            // Anew, so that its time is that of its last use.
+            files::save(&file, &outcome).map_err(at("write", &file))?;
+            return Ok(warm(wanted, &folder, false));
+        }
         Some(Outcome::Failed {
             command,
             how,
@@ -141,8 +184,8 @@ pub fn prepare_root(
         }
     };
     let done = matches!(outcome, Outcome::Done);
-    for layer in ["root", "home", "workspace"] {
-        if !done || layer == "workspace" {
+    for layer in ["root", "home", "workspace", "files"] {
+        if !done || matches!(layer, "workspace" | "files") {
             remove(&folder.join(layer))?;
         }
     }
@@ -160,6 +203,48 @@ pub fn prepare_root(
             remembered: false,
         }),
     }
+}
+
+/// Removes set-ups that `keep` is false for and that nobody asked for since `before`; how many. One that
+/// is being made stays.
+///
+/// # Errors
+/// [`StorageError`]. What was not removed by then is removed the next time.
+pub fn forget_set_ups(
+    cache: &Path,
+    keep: impl Fn(&str) -> bool,
+    before: SystemTime,
+) -> Result<usize, StorageError> {
+    let mut removed = 0;
+    let listing = match fs::read_dir(cache) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        listing => listing.map_err(at("list", cache))?,
+    };
+    for entry in listing {
+        let folder = entry.map_err(at("list", cache))?.path();
+        let key = folder.file_name().unwrap_or_default().to_string_lossy();
+        // Locks stay: another process may wait for one, and it must be the same for all.
+        if !folder.is_dir() || keep(&key) {
+            continue;
+        }
+        let path = cache.join(format!("{key}.lock"));
+        let mut options = File::options();
+        let lock = options.create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(at("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => continue,
+            Err(fs::TryLockError::Error(error)) => return Err(at("lock", &path)(error)),
+        }
+        let outcome = folder.join("outcome.json");
+        let used = fs::metadata(&outcome).or_else(|_| fs::metadata(&folder));
+        let used = used.and_then(|meta| meta.modified());
+        if used.map_err(at("look at", &folder))? < before {
+            remove(&folder)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {
@@ -204,6 +289,21 @@ fn run(supervisor: &Supervisor, wanted: &SetUp, folder: &Path) -> Result<Outcome
     let root = place("root")?;
     spec.root.writable = spec.root.tree.is_some().then_some(root);
     spec.mounts.clone_from(&wanted.mounts);
+    let files = folder.join("files");
+    if wanted
+        .commands
+        .iter()
+        .any(|command| command.files.is_some())
+    {
+        clear(&files)?;
+        // The folder itself is shown, so that what is laid out later is seen as well.
+        spec.mounts.push(FolderMount {
+            source: files.clone(),
+            target: FILES.into(),
+            writable: false,
+            upper: None,
+        });
+    }
     spec.limits = wanted.limits.clone();
     spec.limits.wall = spec.limits.wall.max(wanted.deadline);
     let environment = supervisor.create(&spec)?;
@@ -212,10 +312,13 @@ fn run(supervisor: &Supervisor, wanted: &SetUp, folder: &Path) -> Result<Outcome
         let (read, write) = io::pipe().map_err(at("make a pipe for", folder))?;
         let stderr = write.try_clone().map_err(at("make a pipe for", folder))?;
         let tail = std::thread::spawn(move || tail_of(read));
+        lay_out(command.files.as_ref(), &files)?;
+        let own = |name: &str| command.env.iter().any(|(own, _)| own == name);
+        let env = wanted.env.iter().filter(|(name, _)| !own(name));
         let running = environment.exec(ExecSpec {
-            argv: command.clone(),
-            env: wanted.env.clone(),
-            cwd: Some("/home/agent".to_owned()),
+            argv: command.argv.clone(),
+            env: env.chain(&command.env).cloned().collect(),
+            cwd: Some(command.cwd.clone().unwrap_or_else(|| HOME.to_owned())),
             stdin: None,
             stdout: write.into(),
             stderr: stderr.into(),
@@ -240,13 +343,39 @@ fn run(supervisor: &Supervisor, wanted: &SetUp, folder: &Path) -> Result<Outcome
             }
         };
         return Ok(Outcome::Failed {
-            command: command.join(" "),
+            command: command.argv.join(" "),
             how,
             output,
         });
     }
     environment.destroy()?;
     Ok(Outcome::Done)
+}
+
+/// Replaces the files of the last command, of which nothing runs any more, by those of the next.
+fn lay_out(wanted: Option<&SetUpFiles>, folder: &Path) -> Result<(), SetUpError> {
+    if folder.exists() {
+        clear(folder)?;
+    }
+    if let Some(SetUpFiles(lay_out)) = wanted {
+        lay_out(folder).map_err(at("lay out", folder))?;
+        crate::layer::prepare_base(folder)?;
+    }
+    Ok(())
+}
+
+/// An empty folder. One that is there stays the same folder: it may be mounted.
+fn clear(folder: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(folder).map_err(at("make", folder))?;
+    for entry in fs::read_dir(folder).map_err(at("list", folder))? {
+        let path = entry.map_err(at("list", folder))?.path();
+        if path.is_symlink() || !path.is_dir() {
+            fs::remove_file(&path).map_err(at("remove", &path))?;
+        } else {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The end of what comes out of a pipe.

@@ -70,6 +70,7 @@ impl Wanted {
             !own.iter().any(|own| path.starts_with(own))
         };
         let targets = request.mounts.iter().map(|mount| &mount.target);
+        let targets = request.also.iter().chain(targets);
         Self {
             root: request.root.clone(),
             exec: request.exec.clone(),

@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub(crate) mod machine;
 pub(crate) mod memory;
 pub(crate) mod mount;
+pub(crate) mod mounts;
 pub(crate) mod net;
 pub(crate) mod other;
 pub(crate) mod process;

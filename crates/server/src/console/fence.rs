@@ -39,6 +39,10 @@ pub(super) fn isolation(isolation: &Isolation) -> Markup {
                 }
                 @if let Some(root) = &isolation.root { dt { "Root" } dd { (self::root(root)) } }
             }
+            @if let Some(root) = isolation.root.as_ref().filter(|root| !root.toolchains.is_empty()) {
+                p.bad-text { (glyph("unverified")) " Other versions than the repository asks for:" }
+                ul.plain.small { @for sentence in &root.toolchains { li { (words::sentence(sentence)) } } }
+            }
             @if !isolation.weaker.is_empty() {
                 p.bad-text { (glyph("unverified")) " Weaker than it could be:" }
                 ul.plain.small { @for sentence in &isolation.weaker { li { (words::sentence(sentence)) } } }

@@ -239,6 +239,7 @@ impl Bench {
                 digest: Some(format!("sha256:{}", "a1".repeat(32))),
                 recipe: Some("b2".repeat(32)),
                 reproducible: true,
+                toolchains: Vec::new(),
             }),
         };
         let base = self.base(of);

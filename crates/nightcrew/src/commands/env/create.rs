@@ -11,7 +11,7 @@ use model::automation::{
 use model::exec::ExecMode;
 use model::fence::Fence;
 use model::isolation::{RootEvidence, RootKind};
-use runner::root::{self, Ready, RootError};
+use runner::root::{self, Ready, RootError, Roots};
 use sandbox::storage::SetUpError;
 use sandbox::{Supervisor, SupervisorOptions};
 use serde_json::json;
@@ -37,7 +37,13 @@ pub(super) fn execute(
 ) -> Result<u8, Failure> {
     let workspace = arguments.workspace.as_deref().map(folder).transpose()?;
     let definition = definition(arguments)?;
-    let (recipe, notes) = root::recipe_of(&definition, workspace.as_deref())
+    let registries = config.registry.read()?;
+    let repository = workspace.as_ref().map(|path| path.display().to_string());
+    let context = root::Context {
+        repository: repository.unwrap_or_default(),
+        default_registry: registries.default_host.clone(),
+    };
+    let (recipe, notes) = root::recipe_of(&definition, workspace.as_deref(), &context)
         .doing("understand what the environment is made of")?;
     let life = arguments.limits.life.map_or(LIFE, |life| life.0);
     let mut spec = Spec {
@@ -49,7 +55,8 @@ pub(super) fn execute(
     };
     let home = homes.create(arguments.name.as_deref())?;
     let mut make = || {
-        let ready = ready(homes, &recipe, workspace.as_deref())?;
+        let roots = homes.roots(registries.clone());
+        let ready = ready(&roots, &recipe, workspace.as_deref())?;
         for note in notes.iter().chain(&ready.notes) {
             print::note(clean(note, 300));
         }
@@ -57,8 +64,7 @@ pub(super) fn execute(
             .services
             .iter()
             .map(|service| format!("service {}", service.name));
-        let commands = ready.prepare.iter().chain(&ready.start);
-        for left in commands.map(|argv| argv.join(" ")).chain(services) {
+        for left in services {
             print::warning(&format!("left to you: {}", clean(&left, 300)));
         }
         take_root(&mut spec, ready, named(arguments));
@@ -98,6 +104,7 @@ pub(super) fn plain(config: &Config) -> Spec {
                 digest: None,
                 recipe: None,
                 reproducible: false,
+                toolchains: Vec::new(),
             },
             named: "host".to_owned(),
             tree: None,
@@ -111,6 +118,11 @@ pub(super) fn plain(config: &Config) -> Spec {
         from: None,
         fence: config.fence(),
         limits: LimitsDefinition::default(),
+        workspace_also: None,
+        workdir: None,
+        fresh: true,
+        prepare: Vec::new(),
+        start: Vec::new(),
         variables: BTreeMap::new(),
         life_s: LIFE.as_secs(),
     }
@@ -155,7 +167,7 @@ fn named(arguments: &CreateArguments) -> String {
 
 /// Unpacks the image and runs set-up, as far as that is not done.
 fn ready(
-    homes: &Homes,
+    roots: &Roots,
     recipe: &recipe::Recipe,
     workspace: Option<&Path>,
 ) -> Result<Ready, Failure> {
@@ -164,7 +176,7 @@ fn ready(
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
     let bar = print::spinner("making the root ready");
     // A person who asks again has changed something, or wants to see it fail again.
-    let made = homes.roots().ready(&supervisor, recipe, workspace, true);
+    let made = roots.ready(&supervisor, recipe, workspace, true);
     bar.finish_and_clear();
     made.map_err(|error| {
         let output = match &error {
@@ -202,6 +214,10 @@ fn take_root(spec: &mut Spec, ready: Ready, named: String) {
             .map(|cache| (cache.name, cache.source, cache.target))
             .collect(),
     };
+    spec.workspace_also = ready.workspace;
+    spec.workdir = ready.workdir;
+    spec.prepare = ready.prepare;
+    spec.start = ready.start;
     let own = std::mem::replace(&mut spec.variables, ready.env);
     spec.variables.extend(own);
 }
@@ -293,6 +309,7 @@ pub(super) fn say(home: &Home, status: &Status, what: &str) -> Result<(), Failur
             "folder": home.folder(),
             "keeper": status.keeper,
             "isolation": status.isolation,
+            "notes": status.notes,
         }));
         return Ok(());
     }
@@ -313,7 +330,7 @@ pub(super) fn say(home: &Home, status: &Status, what: &str) -> Result<(), Failur
         )),
         None => print::note("programs: not judged"),
     }
-    for sentence in &isolation.weaker {
+    for sentence in isolation.weaker.iter().chain(&status.notes) {
         print::warning(&clean(sentence, 300));
     }
     print::hint(&format!("nightcrew env exec {} -- COMMAND", home.name()));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::processes::{Processes, on_disk};
+use super::processes::Processes;
 use crate::clock;
 use crate::failure::Failure;
 use crate::keeper::home::{Home, Homes, Standing};
@@ -67,13 +67,14 @@ pub(super) fn execute(homes: &Homes) -> Result<u8, Failure> {
 
 fn describe(homes: &Homes, home: &Home, processes: &Processes) -> Value {
     let standing = home.standing();
-    let disk = homes.root().join(".storage/disks").join(home.name());
-    let (disk, more) = on_disk(&disk);
+    let storage = homes.storage();
+    let usage = storage.disk(home.name()).map(|disk| storage.usage(&disk));
+    let (usage, more) = usage.unwrap_or_default();
     let mut row = json!({
         "name": home.name(),
         "state": standing.word(),
         "folder": home.folder(),
-        "disk": disk,
+        "disk": usage.bytes,
         "disk_is_more": more,
     });
     if let Ok(spec) = home.spec() {

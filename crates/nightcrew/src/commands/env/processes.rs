@@ -64,29 +64,6 @@ fn resident(id: u32) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-/// Bytes that a tree takes up on disk, and whether there was more than is worth looking at.
-pub(super) fn on_disk(folder: &Path) -> (u64, bool) {
-    use std::os::unix::fs::MetadataExt;
-    /// Files and folders looked at.
-    const MOST: u32 = 200_000;
-    let mut left = vec![folder.to_owned()];
-    let (mut bytes, mut seen) = (0_u64, 0);
-    while let Some(folder) = left.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            seen += 1;
-            if seen > MOST {
-                return (bytes, true);
-            }
-            let Ok(meta) = entry.metadata() else { continue };
-            bytes = bytes.saturating_add(meta.blocks() * 512);
-            if meta.is_dir() {
-                left.push(entry.path());
-            }
-        }
-    }
-    (bytes, false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,14 +76,5 @@ mod tests {
         assert!(used.processes >= 1 && used.memory > 0, "{used:?}");
         assert!(resident(own).unwrap() > 0);
         assert_eq!(Processes::look().below(u32::MAX), Used::default());
-    }
-
-    #[test]
-    fn files_are_counted_with_what_they_take() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("a")).unwrap();
-        fs::write(folder.path().join("a/b"), vec![1; 100_000]).unwrap();
-        let (bytes, more) = on_disk(folder.path());
-        assert!((100_000..300_000).contains(&bytes) && !more, "{bytes}");
     }
 }

@@ -15,6 +15,7 @@ use crate::sys::{attribute, file, mount};
 /// Folders of the host behind the trees, opened before the init becomes the environment's user.
 pub(super) struct Trees {
     workspace: OpenStack,
+    also: Option<PathBuf>,
     home: Option<OpenStack>,
     mounts: Vec<OpenMount>,
 }
@@ -58,6 +59,7 @@ impl Trees {
         let mounts = mounts.map(|mount| OpenMount::open(mount, gated));
         Ok(Self {
             workspace: OpenStack::open(&workspace)?,
+            also: request.also.clone(),
             home: request.home.as_ref().map(OpenStack::open).transpose()?,
             mounts: mounts.collect::<Result<_, _>>()?,
         })
@@ -68,6 +70,11 @@ impl Trees {
         self.workspace.mount(c"work", "mount the workspace")?;
         if let Some(home) = &self.home {
             home.mount(c"home/agent", "mount the home")?;
+        }
+        if let Some(also) = &self.also {
+            let stage = format!("show the workspace at {}", also.display());
+            // The same mount once more, with its attributes.
+            mount::bind(c"work", &by_number(&place(also, &stage)?), false).stage(&stage)?;
         }
         self.mounts.iter().try_for_each(OpenMount::mount)?;
         Ok(!self.workspace.lowers.is_empty())
@@ -130,13 +137,13 @@ impl OpenMount {
 
     fn mount(&self) -> Result<(), Failure> {
         let stage = format!("mount a folder at {}", self.target.display());
-        let place = self.place(&stage)?;
-        let target = by_number(&place);
+        let under = place(&self.target, &stage)?;
+        let target = by_number(&under);
         match &self.shown {
             Shown::Bound { source, attributes } => {
                 mount::bind(&by_number(source), &target, false).stage(&stage)?;
                 // That descriptor is of the folder below the mount; a new one is of the mount.
-                let over = self.place(&stage)?;
+                let over = place(&self.target, &stage)?;
                 mount::set_attributes(&by_number(&over), *attributes, false).stage(&stage)
             }
             Shown::Layered(stack) => stack.mount(&target, &stage),
@@ -147,17 +154,17 @@ impl OpenMount {
             }
         }
     }
+}
 
-    /// Opens the folder to mount on, making it where the environment may write. No component is
-    /// followed when it is a link: an earlier environment may have left one in a home that is kept.
-    fn place(&self, stage: &str) -> Result<OwnedFd, Failure> {
-        let mut folder = file::open(c".", libc::O_PATH | libc::O_DIRECTORY).stage(stage)?;
-        let relative = self.target.strip_prefix("/").unwrap_or(Path::new(""));
-        for name in relative {
-            folder = attribute::enter_or_make(&folder, name as &OsStr).stage(stage)?;
-        }
-        Ok(folder)
+/// Opens the folder to mount on, making it where the environment may write. No component is
+/// followed when it is a link: an earlier environment may have left one in a home that is kept.
+fn place(target: &Path, stage: &str) -> Result<OwnedFd, Failure> {
+    let mut folder = file::open(c".", libc::O_PATH | libc::O_DIRECTORY).stage(stage)?;
+    let relative = target.strip_prefix("/").unwrap_or(Path::new(""));
+    for name in relative {
+        folder = attribute::enter_or_make(&folder, name as &OsStr).stage(stage)?;
     }
+    Ok(folder)
 }
 
 /// Opens a folder that Nightcrew made under this very name: never a link.

@@ -1,17 +1,18 @@
-//! What is remembered of files between two runs of [`build`](super::build), so that an unchanged one is
+//! What is remembered of files between two times that a folder is named, so that an unchanged one is
 //! not read again: its identity and times, and its SHA-256.
 //!
 //! Equal times do not prove equal bytes where somebody writes through a mapping. That is good enough for
 //! trees that nobody below root can write, such as the host's `/usr`, and for nothing else.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::Stat;
 
-use super::form::{number, write_whole};
 use crate::{Digest, Error};
 
 const MAGIC: &[u8; 8] = b"NCSTAMP1";
@@ -107,4 +108,43 @@ impl Stamps {
         bytes.extend_from_slice(sum.as_bytes());
         write_whole(path, &bytes)
     }
+}
+
+/// A little-endian number of up to eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// Keeps two threads from one name.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Writes a file under a name of this process, then gives it its name.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(
+        ".new-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ));
+    let new = Path::new(&name);
+    let result = write_new(new, bytes).and_then(|()| fs::rename(new, path));
+    if result.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    result.map_err(Error::io("write", path))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }
