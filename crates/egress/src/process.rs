@@ -1,0 +1,1 @@
+//! The broker as a process of its own: what its parent and it say to each other.
