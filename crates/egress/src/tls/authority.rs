@@ -74,9 +74,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         hold(&mut params, from, until);
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("Nightcrew environment {}", label()?));
+        params.distinguished_name.push(
+            DnType::CommonName,
+            format!("Nightcrew environment {}", label()?),
+        );
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -161,7 +162,8 @@ impl ResolvesServerCert for Leaf {
 /// Tells authorities apart where a person looks at several.
 fn label() -> Result<String, AuthorityError> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|_| AuthorityError::Tls(rustls::Error::FailedToGetRandomBytes))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|_| AuthorityError::Tls(rustls::Error::FailedToGetRandomBytes))?;
     Ok(hex::encode(bytes))
 }
 
@@ -212,11 +214,20 @@ mod tests {
                 .output()
                 .unwrap()
         };
-        assert!(openssl("x509 -inform DER -in leaf.der -out leaf.pem").status.success());
-        let verify = "verify -attime 1790000000 -verify_hostname api.example.test -x509_strict -CAfile";
+        assert!(
+            openssl("x509 -inform DER -in leaf.der -out leaf.pem")
+                .status
+                .success()
+        );
+        let verify =
+            "verify -attime 1790000000 -verify_hostname api.example.test -x509_strict -CAfile";
         let good = openssl(&format!("{verify} ours.pem leaf.pem"));
         assert!(good.status.success(), "{good:?}");
-        assert!(!openssl(&format!("{verify} other.pem leaf.pem")).status.success());
+        assert!(
+            !openssl(&format!("{verify} other.pem leaf.pem"))
+                .status
+                .success()
+        );
         let text = openssl("x509 -in leaf.pem -noout -ext subjectAltName");
         let text = String::from_utf8(text.stdout).unwrap();
         assert!(text.trim_end().ends_with("DNS:api.example.test"), "{text}");
@@ -226,7 +237,10 @@ mod tests {
     fn leaves_are_kept_and_their_number_is_bounded() {
         let authority = Authority::new(NOW).unwrap();
         let first = authority.serve(&host("a0.test")).unwrap();
-        assert!(Arc::ptr_eq(&first, &authority.serve(&host("a0.test")).unwrap()));
+        assert!(Arc::ptr_eq(
+            &first,
+            &authority.serve(&host("a0.test")).unwrap()
+        ));
         for number in 0..MOST_LEAVES + 10 {
             authority.serve(&host(&format!("a{number}.test"))).unwrap();
         }

@@ -113,7 +113,8 @@ fn whole(message: &[u8]) -> Result<Option<Hello>, HelloError> {
     let Some(header) = message.get(..4) else {
         return Ok(None);
     };
-    let length = usize::from(header[1]) << 16 | usize::from(header[2]) << 8 | usize::from(header[3]);
+    let length =
+        usize::from(header[1]) << 16 | usize::from(header[2]) << 8 | usize::from(header[3]);
     if length > LONGEST_HELLO {
         return Err(HelloError::TooLong);
     }
@@ -290,7 +291,12 @@ mod tests {
 
     #[test]
     fn other_protocols_are_known_by_their_first_byte() {
-        for bytes in [&b"SSH-2.0-x"[..], b"GET / HTTP/1.1", &[5, 1, 0], &[0x80, 0x2e, 1]] {
+        for bytes in [
+            &b"SSH-2.0-x"[..],
+            b"GET / HTTP/1.1",
+            &[5, 1, 0],
+            &[0x80, 0x2e, 1],
+        ] {
             assert_eq!(
                 HelloReader::default().push(&bytes[..1]),
                 Err(HelloError::NotTls)
