@@ -34,6 +34,7 @@ mod judge;
 pub mod limits;
 mod names;
 pub mod outside;
+mod packets;
 mod pool;
 pub mod refusal;
 mod secrets;

@@ -9,7 +9,7 @@ use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::broker::environment::Environment;
-use crate::broker::{AttachError, Sockets, connection, names};
+use crate::broker::{AttachError, Sockets, connection, names, packets};
 
 /// How long accepting pauses when the process has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -95,7 +95,9 @@ pub(crate) fn serve(environment: &Arc<Environment>, listening: Listening) {
         });
     }
     names::serve(environment, listening.dns);
-    drop(listening.packets);
+    if let Some(packets) = listening.packets {
+        tokio::spawn(packets::watch(Arc::clone(environment), packets));
+    }
 }
 
 async fn accept(environment: &Arc<Environment>, listener: &tokio::net::TcpListener, port: u16) {

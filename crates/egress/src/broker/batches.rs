@@ -15,7 +15,7 @@ const KEPT_FREE: usize = 64;
 const MOST_ENVIRONMENTS: usize = 4096;
 
 /// Events of one environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Batch {
     /// What happened, in the order of each first.
     pub events: Vec<EgressEvent>,
