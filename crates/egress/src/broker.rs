@@ -39,6 +39,7 @@ mod pool;
 pub mod refusal;
 mod secrets;
 mod secure;
+mod strict;
 mod tunnel;
 pub mod volume;
 

@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
+use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::egress::{EgressKind, EgressRefusal};
 use tokio::task::JoinSet;
@@ -13,11 +14,11 @@ use tokio::task::JoinSet;
 use crate::Body;
 use crate::broker::connection::{self, Place};
 use crate::broker::environment::{Environment, Happened};
-use crate::broker::forward;
-use crate::broker::io::{Activity, Stream, Watched};
+use crate::broker::io::{Activity, Exact, Stream, Watched};
 use crate::broker::judge::{self, Facts, Wanted};
 use crate::broker::limits::{LONGEST_HEAD, MOST_HEADERS};
 use crate::broker::refusal::{self, Refusal};
+use crate::broker::{forward, headers};
 use crate::name::Host;
 
 /// Requests of one connection that are under way at once.
@@ -38,7 +39,7 @@ pub(crate) async fn serve<S: Stream>(
     let activity = Activity::now();
     let limits = environment.volume.limits();
     let (head, idle) = (limits.head(), limits.idle());
-    let io = TokioIo::new(Watched::new(stream, activity.clone()));
+    let watched = Watched::new(stream, activity.clone());
     let facts = Arc::new(facts);
     let shared = (Arc::clone(&environment), Arc::clone(&facts));
     let service = service_fn(move |request| {
@@ -56,7 +57,9 @@ pub(crate) async fn serve<S: Stream>(
                 .max_header_list_size(LONGEST_HEAD as u32)
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW);
-            builder.serve_connection(io, service).await
+            builder
+                .serve_connection(TokioIo::new(watched), service)
+                .await
         } else {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder
@@ -64,7 +67,11 @@ pub(crate) async fn serve<S: Stream>(
                 .header_read_timeout(head)
                 .max_headers(MOST_HEADERS)
                 .max_buf_size(LONGEST_HEAD);
-            builder.serve_connection(io, service).with_upgrades().await
+            let exact = TokioIo::new(Exact::new(watched));
+            builder
+                .serve_connection(exact, service)
+                .with_upgrades()
+                .await
         }
     };
     let result = tokio::select! {
@@ -124,6 +131,8 @@ async fn answer(
         address: Some(facts.address),
     };
     let judged = judge::read(&facts, &parts);
+    let first = parts.version < Version::HTTP_2;
+    let leaves = parts.method == Method::CONNECT || headers::wants_upgrade(&parts.headers);
     let refused = facts
         .refused
         .clone()
@@ -150,7 +159,13 @@ async fn answer(
     };
     answered.unwrap_or_else(|refusal| {
         environment.refuse(&happened, &refusal);
-        refusal.answer()
+        let mut answer = refusal.answer();
+        // What follows was meant for somebody else than the next request's reader.
+        if leaves && first {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(header::CONNECTION, close);
+        }
+        answer
     })
 }
 

@@ -11,7 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::broker::environment::Environment;
+use crate::broker::strict::Scanner;
 use crate::broker::volume::Exhausted;
+
+/// Bytes that are looked at together.
+const PART: usize = 16 * 1024;
 
 /// What the broker reads and writes.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -111,6 +115,7 @@ impl<S> Prefixed<S> {
 
 writes_through!(Prefixed);
 writes_through!(Watched);
+writes_through!(Exact);
 
 /// When bytes last moved.
 #[derive(Debug, Clone)]
@@ -170,6 +175,64 @@ impl<S: Stream> AsyncRead for Watched<S> {
         let result = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
         self.activity.note();
         Poll::Ready(result)
+    }
+}
+
+/// A stream of the first version of HTTP, of which only exact requests are read.
+pub(crate) struct Exact<S> {
+    inner: S,
+    scanner: Scanner,
+    passed: Vec<u8>,
+    read: usize,
+}
+
+impl<S> Exact<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self {
+            inner,
+            scanner: Scanner::default(),
+            passed: Vec::new(),
+            read: 0,
+        }
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "the macro asks all kinds of streams the same"
+    )]
+    const fn progressed(&self) {}
+}
+
+impl<S: Stream> AsyncRead for Exact<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            let waiting = &this.passed[this.read..];
+            if !waiting.is_empty() {
+                let count = waiting.len().min(buffer.remaining());
+                buffer.put_slice(&waiting[..count]);
+                this.read += count;
+                return Poll::Ready(Ok(()));
+            }
+            if this.scanner.is_raw() {
+                return Pin::new(&mut this.inner).poll_read(context, buffer);
+            }
+            this.passed.clear();
+            this.read = 0;
+            let mut space = [std::mem::MaybeUninit::uninit(); PART];
+            let mut part = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut this.inner).poll_read(context, &mut part))?;
+            if part.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.scanner
+                .feed(part.filled(), &mut this.passed)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
     }
 }
 
