@@ -188,5 +188,4 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 #[cfg(test)]
-#[path = "address/tests.rs"]
 mod tests;

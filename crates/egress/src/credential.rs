@@ -1,7 +1,14 @@
 //! Credentials of one environment: what it sees, what stands behind it, and where it may go.
 
+mod form;
+
 use model::network::CredentialUse;
 use zeroize::Zeroizing;
+
+pub use form::check;
+
+/// What every placeholder begins with.
+pub const PREFIX: &str = "nc-placeholder-";
 
 /// A secret as an environment may use it.
 #[derive(Clone)]

@@ -156,6 +156,12 @@ impl Host {
     }
 }
 
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<Name> for Host {
     fn from(name: Name) -> Self {
         Self::Name(name)
@@ -186,5 +192,4 @@ impl fmt::Display for Host {
 }
 
 #[cfg(test)]
-#[path = "name/tests.rs"]
 mod tests;
