@@ -208,6 +208,14 @@ impl Broker {
         Some(known.volume.used())
     }
 
+    /// The address that a name has inside an environment, given out now if it has none. None where
+    /// no rule names it.
+    #[must_use]
+    pub fn address(&self, environment: &str, name: &Name) -> Option<std::net::Ipv4Addr> {
+        let known = self.0.environments().get(environment).map(Arc::clone)?;
+        known.address(name)
+    }
+
     /// What an environment used of its bounds.
     #[must_use]
     pub fn used(&self, environment: &str) -> Option<Used> {

@@ -1,7 +1,7 @@
 //! One environment as the broker has it.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::broker::secrets::Secrets;
 use crate::broker::volume::Volume;
 use crate::broker::{AttachError, Attachment, Change, Shared, Sockets};
 use crate::gateway::{GATEWAY_HOST, ModelPolicy};
-use crate::name::Host;
+use crate::name::{Host, Name};
 use crate::policy::{NetworkPolicy, Permit};
 use crate::tls::authority::Authority;
 
@@ -121,6 +121,12 @@ impl Environment {
             .then_some(host)
     }
 
+    /// The made-up address of a name that is named at all.
+    pub(crate) fn address(&self, name: &Name) -> Option<Ipv4Addr> {
+        let named = self.is_gateway(&Host::Name(name.clone())) || self.policy.load().names(name);
+        if named { self.names().pin(name) } else { None }
+    }
+
     pub(crate) fn names(&self) -> std::sync::MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,6 +156,7 @@ impl Environment {
                 credential: None,
                 send: None,
                 push: false,
+                mirror: None,
             });
         }
         Ok(self.policy.load().connection(host, port)?)

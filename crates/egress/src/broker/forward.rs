@@ -20,7 +20,7 @@ use crate::broker::pool::{self, Key};
 use crate::broker::refusal::Refusal;
 use crate::broker::tunnel::Tally;
 use crate::budget::Spender;
-use crate::name::{Authority, Host};
+use crate::name::Authority;
 use crate::policy::{Permit, RequestFacts};
 
 /// Judges a request and carries it out.
@@ -59,6 +59,8 @@ fn permit<B>(
         method: request.method().as_str(),
         path: request.uri().path(),
         query: request.uri().query().unwrap_or_default(),
+        // Which program connects cannot be told from here.
+        program: None,
     };
     let policy = environment.policy.load();
     let permit = policy.request(&place.host, place.port, &facts)?;
@@ -92,21 +94,34 @@ async fn model(environment: &Arc<Environment>, request: Request<Incoming>) -> Re
         .await
 }
 
-/// Who is asked, and under which path.
-fn meant(environment: &Environment, place: &Place, scheme: Scheme, permit: &Permit) -> Key {
+/// Who is asked, and under which path: the host itself, or the operator's mirror of it.
+fn meant(
+    place: &Place,
+    scheme: Scheme,
+    permit: &Permit,
+    target: PathAndQuery,
+) -> Result<(Key, PathAndQuery), EgressRefusal> {
     let meant = (place.host.clone(), place.port);
-    let mirror = environment.shared.outside.mirror(&place.host);
-    let (host, port) = mirror.map_or_else(
-        || meant.clone(),
-        |mirror| (mirror.host.clone(), mirror.port_or(scheme.port())),
-    );
-    Key {
+    let Some(mirror) = &permit.mirror else {
+        let key = Key {
+            host: meant.0.clone(),
+            port: meant.1,
+            meant,
+            secure: scheme == Scheme::Https,
+            private: permit.private,
+        };
+        return Ok((key, target));
+    };
+    let key = Key {
         meant,
-        host,
-        port,
-        secure: scheme == Scheme::Https,
-        private: permit.private,
-    }
+        host: mirror.host.clone(),
+        port: mirror.port,
+        secure: mirror.protocol == NetworkProtocol::Https,
+        // An operator named it.
+        private: true,
+    };
+    let target = mirror.path(target.as_str()).parse();
+    Ok((key, target.map_err(|_| EgressRefusal::ProtocolInvalid)?))
 }
 
 async fn send(
@@ -117,12 +132,12 @@ async fn send(
     permit: &Permit,
     happened: &mut Happened,
 ) -> Result<Response<Body>, Refusal> {
-    let key = meant(environment, place, scheme, permit);
     let (mut parts, body) = request.into_parts();
     headers::clean_request(&mut parts.headers);
     let refuse = |code| Refusal::by(code, &permit.rule);
     let target = parts.uri.path_and_query().cloned();
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let (key, target) = meant(place, scheme, permit, target).map_err(refuse)?;
 
     let mut connection = match environment.pool.take(&key) {
         Some(connection) => connection,
@@ -192,11 +207,7 @@ fn address(
         host: key.host.clone(),
         port: (key.port != scheme.port()).then_some(key.port),
     };
-    let text = match &authority.host {
-        Host::Address(std::net::IpAddr::V6(_)) | Host::Name(_) | Host::Address(_) => {
-            authority.to_string()
-        }
-    };
+    let text = authority.to_string();
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = Some(target.clone());
     if second {

@@ -1,19 +1,26 @@
 //! Names inside an environment, answered over its sockets.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
 use crate::broker::environment::Environment;
+use crate::dns::Pins;
 use crate::name::Name;
 
 #[derive(Debug, Default)]
-pub(crate) struct Names;
+pub(crate) struct Names {
+    pins: Pins,
+}
 
 impl Names {
-    pub(crate) fn name_of(&self, _address: IpAddr) -> Option<Name> {
-        None
+    pub(crate) fn name_of(&self, address: IpAddr) -> Option<Name> {
+        self.pins.name(address).cloned()
+    }
+
+    pub(crate) fn pin(&mut self, name: &Name) -> Option<Ipv4Addr> {
+        self.pins.pin(name)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::address::{is_public, never_by_name};
 use crate::broker::environment::Environment;
 use crate::broker::io::Counted;
 use crate::name::{Authority, Host, Name};
+use crate::policy::{MirrorError, Mirrors};
 use crate::tls::outside::RootsError;
 
 /// Most addresses of a name that are looked at.
@@ -31,8 +32,7 @@ pub struct OutsideSettings {
     /// Where hosts are, in place of what the resolver says: an address, or address and port. It is
     /// judged like any other: a private one needs a rule that permits it.
     pub hosts: BTreeMap<String, String>,
-    /// Hosts in whose place another is asked, such as a mirror of a registry: `host` or
-    /// `host:port`. It gets no credential of the host that it stands for.
+    /// Where the hosts of bundles are fetched from instead: `https://HOST/PATH`.
     pub mirrors: BTreeMap<String, String>,
     /// The proxy through which everything leaves, as `host:port`.
     pub proxy: Option<String>,
@@ -50,6 +50,9 @@ pub enum OutsideError {
     /// An entry cannot be read.
     #[error("read `{0}` of the outside: it is no host, address or port")]
     Entry(String),
+    /// A mirror is none.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     /// Certificates.
     #[error(transparent)]
     Roots(#[from] RootsError),
@@ -69,7 +72,7 @@ struct Proxy {
 /// The outside as the operator set it up.
 pub struct Outside {
     hosts: BTreeMap<Name, Fixed>,
-    mirrors: BTreeMap<Name, Authority>,
+    mirrors: Mirrors,
     proxy: Option<Proxy>,
     offline: bool,
     tls: Arc<rustls::ClientConfig>,
@@ -99,11 +102,8 @@ impl Outside {
         for (host, place) in &settings.hosts {
             hosts.insert(name(host)?, fixed(place).ok_or_else(|| wrong(place))?);
         }
-        let mut mirrors = BTreeMap::new();
-        for (host, mirror) in &settings.mirrors {
-            let at = Authority::parse(mirror).map_err(|_| wrong(mirror))?;
-            mirrors.insert(name(host)?, at);
-        }
+        let pairs = settings.mirrors.iter();
+        let mirrors = Mirrors::parse(pairs.map(|(host, url)| (host.as_str(), url.as_str())))?;
         let proxy = settings
             .proxy
             .as_ref()
@@ -134,9 +134,10 @@ impl Outside {
         &self.tls
     }
 
-    /// Who is asked in place of a host, where the operator says so.
-    pub(crate) fn mirror(&self, host: &Host) -> Option<&Authority> {
-        self.mirrors.get(host.name()?)
+    /// The mirrors for which policies are compiled.
+    #[must_use]
+    pub const fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
     }
 
     /// Makes a connection to a host for an environment, at an address that was resolved and judged

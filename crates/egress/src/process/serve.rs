@@ -14,7 +14,7 @@ use crate::broker::outside::Outside;
 use crate::broker::{Attachment, Broker, Change, Clock, Sockets};
 use crate::credential::Bound;
 use crate::gateway::{Gateway, ModelPolicy};
-use crate::policy::NetworkPolicy;
+use crate::policy::{Mirrors, NetworkPolicy};
 use crate::process::budget::Remote;
 use crate::process::message::{
     Attach, Attached, Done, Placeholder, Report, Request, Secret, Start, Wish,
@@ -109,6 +109,7 @@ async fn hand_out(batches: Arc<Batches>, reports: mpsc::Sender<Report>) {
 
 struct Served {
     broker: Broker,
+    mirrors: Mirrors,
     batches: Arc<Batches>,
     budget: Arc<Remote>,
     reports: mpsc::Sender<Report>,
@@ -126,6 +127,7 @@ impl Served {
         let recorder = Arc::clone(&batches);
         let gateway = Arc::new(Gateway::default());
         Ok(Self {
+            mirrors: outside.mirrors().clone(),
             broker: Broker::new(outside, recorder, gateway, clock),
             batches,
             budget: Arc::new(Remote::new(reports.clone())),
@@ -172,7 +174,8 @@ impl Served {
     }
 
     fn attach(&self, attach: Attach, descriptors: Vec<OwnedFd>) -> Result<Attached, String> {
-        let policy = NetworkPolicy::compile(&attach.network).map_err(|error| error.to_string())?;
+        let policy = NetworkPolicy::compile_with(&attach.network, &self.mirrors)
+            .map_err(|error| error.to_string())?;
         let mut descriptors = descriptors.into_iter();
         let ports = attach.tcp.iter().copied();
         let tcp = ports.zip(descriptors.by_ref()).collect();
@@ -222,7 +225,7 @@ impl Served {
         secrets: Option<&[Secret]>,
     ) -> Result<Done, String> {
         let policy = network
-            .map(|network| NetworkPolicy::compile(&network))
+            .map(|network| NetworkPolicy::compile_with(&network, &self.mirrors))
             .transpose()
             .map_err(|error| error.to_string())?;
         let credentials = secrets.map(bound).transpose()?;
