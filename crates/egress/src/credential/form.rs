@@ -1,8 +1,11 @@
 //! Where a credential stands in a request, and how it is written there.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use model::network::CredentialUse;
+use zeroize::Zeroizing;
 
 /// Longest text of a format, and longest user of basic authentication.
 const LONGEST_FORMAT: usize = 256;
@@ -65,6 +68,52 @@ impl Form {
             text: Text::parse(format)?,
         })
     }
+
+    /// The header's text with this in the value's place.
+    pub(super) fn write(&self, value: &str) -> Zeroizing<String> {
+        Zeroizing::new(match &self.text {
+            Text::Around(before, after) => [before, value, after].concat(),
+            Text::Basic(user) => {
+                let plain = Zeroizing::new([user, ":", value].concat());
+                format!("Basic {}", STANDARD.encode(plain.as_bytes()))
+            }
+        })
+    }
+
+    /// Whether a client wrote exactly this header, with this in the value's place. The case of the
+    /// text around it is free, and so is the user of basic authentication: what leaves is written
+    /// anew.
+    pub(super) fn is(&self, text: &str, placeholder: &str) -> bool {
+        match &self.text {
+            Text::Around(before, after) => {
+                let middle = before.len()..text.len().saturating_sub(after.len());
+                text.len() == before.len() + placeholder.len() + after.len()
+                    && text.get(middle.clone()) == Some(placeholder)
+                    && text
+                        .get(..middle.start)
+                        .is_some_and(|start| start.eq_ignore_ascii_case(before))
+                    && text
+                        .get(middle.end..)
+                        .is_some_and(|end| end.eq_ignore_ascii_case(after))
+            }
+            Text::Basic(_) => {
+                basic_password(text).is_some_and(|password| *password == *placeholder)
+            }
+        }
+    }
+}
+
+/// The password of a header of basic authentication in its one canonical spelling.
+fn basic_password(text: &str) -> Option<Zeroizing<String>> {
+    let (scheme, encoded) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    // The standard engine refuses other alphabets, missing padding and stray bits.
+    let plain = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (user, password) = plain.split_once(':')?;
+    let harmless = !user.contains(super::PREFIX) && !user.chars().any(char::is_control);
+    harmless.then(|| Zeroizing::new(password.to_owned()))
 }
 
 impl Text {
