@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::credential::Bound;
+use crate::credential::{Bound, CredentialError};
 use crate::gateway::{Gateway, ModelPolicy};
 use crate::name::Name;
 use crate::policy::NetworkPolicy;
@@ -37,7 +37,6 @@ pub mod outside;
 mod packets;
 mod pool;
 pub mod refusal;
-mod secrets;
 mod secure;
 mod strict;
 mod tunnel;
@@ -112,6 +111,9 @@ pub enum AttachError {
         /// What is wrong.
         why: String,
     },
+    /// A credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// No authority could be made for it.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

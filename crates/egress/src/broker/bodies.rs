@@ -12,6 +12,7 @@ use crate::BodyError;
 use crate::broker::environment::Environment;
 use crate::broker::io::is_exhausted;
 use crate::broker::tunnel::Tally;
+use crate::credential::Finder;
 
 /// A body ended since it may not go on.
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +26,20 @@ pub(crate) struct Upload {
     pub(crate) tally: Arc<Tally>,
     /// The rule with the bytes that may be sent under it.
     pub(crate) bound: Option<(String, u64)>,
+    /// Looks for placeholders, which no body is the place for.
+    pub(crate) finder: Finder,
 }
 
 impl Upload {
-    fn look(&self, data: &Bytes) -> Result<(), EgressRefusal> {
+    fn look(&mut self, data: &Bytes) -> Result<(), EgressRefusal> {
         if let Some((rule, bound)) = &self.bound {
             self.environment
                 .volume
                 .send_under(rule, *bound, data.len())
                 .map_err(|_| EgressRefusal::VolumeExhausted)?;
+        }
+        if self.finder.feed(data) {
+            return Err(EgressRefusal::CredentialMisplaced);
         }
         self.tally.sent(data.len());
         Ok(())

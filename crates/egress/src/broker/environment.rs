@@ -10,12 +10,12 @@ use model::egress::{EgressEvent, EgressKind, EgressRefusal, harmless};
 use model::network::NetworkProtocol;
 use tokio::sync::watch;
 
-use crate::broker::names::Names;
 use crate::broker::pool::Pool;
 use crate::broker::refusal::Refusal;
-use crate::broker::secrets::Secrets;
 use crate::broker::volume::Volume;
 use crate::broker::{AttachError, Attachment, Change, Shared, Sockets};
+use crate::credential::Credentials;
+use crate::dns::Pins;
 use crate::gateway::{GATEWAY_HOST, ModelPolicy};
 use crate::name::{Host, Name};
 use crate::policy::{NetworkPolicy, Permit};
@@ -35,13 +35,22 @@ pub(crate) struct Happened {
     pub(crate) address: Option<IpAddr>,
 }
 
+/// A policy with the gateway's name among its own, where models may be called.
+fn with_gateway(policy: NetworkPolicy, model: &Option<(ModelPolicy, String)>) -> NetworkPolicy {
+    match Name::parse(GATEWAY_HOST) {
+        Ok(name) if model.is_some() => policy.with_own(name),
+        _ => policy,
+    }
+}
+
+/// One environment.
 pub(crate) struct Environment {
     pub(crate) id: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) policy: ArcSwap<NetworkPolicy>,
-    pub(crate) secrets: ArcSwap<Secrets>,
+    pub(crate) credentials: Credentials,
     pub(crate) model: Option<(ModelPolicy, String)>,
-    pub(crate) names: Mutex<Names>,
+    pub(crate) names: Mutex<Pins>,
     pub(crate) authority: Authority,
     pub(crate) volume: Volume,
     pub(crate) pool: Pool,
@@ -64,8 +73,8 @@ impl Environment {
         let environment = Self {
             id: attachment.environment,
             shared: Arc::clone(shared),
-            policy: ArcSwap::from_pointee(attachment.policy),
-            secrets: ArcSwap::from_pointee(Secrets::new(attachment.credentials)),
+            policy: ArcSwap::from_pointee(with_gateway(attachment.policy, &attachment.model)),
+            credentials: Credentials::new(attachment.credentials)?,
             model: attachment.model,
             names: Mutex::default(),
             authority: Authority::new((shared.clock)())?,
@@ -78,18 +87,21 @@ impl Environment {
         Ok((Arc::new(environment), attachment.sockets))
     }
 
+    /// Changes policy and credentials, or nothing.
     pub(crate) fn change(&self, change: Change) -> Result<(), AttachError> {
-        if let Some(policy) = change.policy {
+        if let Some(policy) = &change.policy {
             // A port without a listener is somebody else's: a process inside may have it.
             let missing: Vec<u16> = policy.ports().difference(&self.ports).copied().collect();
             if !missing.is_empty() {
                 return Err(AttachError::Ports(missing));
             }
-            self.policy.store(Arc::new(policy));
         }
         if let Some(credentials) = change.credentials {
-            self.secrets
-                .rcu(|old| Secrets::following(old, credentials.clone()));
+            self.credentials.replace(credentials)?;
+        }
+        if let Some(policy) = change.policy {
+            self.policy
+                .store(Arc::new(with_gateway(policy, &self.model)));
         }
         self.pool.clear();
         self.look_again();
@@ -110,8 +122,8 @@ impl Environment {
 
     /// The host for which an address was given out, or that policy names by its address.
     pub(crate) fn host_at(&self, address: IpAddr, port: u16) -> Option<Host> {
-        if let Some(name) = self.names().name_of(address) {
-            return Some(Host::Name(name));
+        if let Some(name) = self.names().name(address) {
+            return Some(Host::Name(name.clone()));
         }
         let host = Host::Address(address);
         self.policy
@@ -123,11 +135,11 @@ impl Environment {
 
     /// The made-up address of a name that is named at all.
     pub(crate) fn address(&self, name: &Name) -> Option<Ipv4Addr> {
-        let named = self.is_gateway(&Host::Name(name.clone())) || self.policy.load().names(name);
+        let named = self.policy.load().names(name);
         if named { self.names().pin(name) } else { None }
     }
 
-    pub(crate) fn names(&self) -> std::sync::MutexGuard<'_, Names> {
+    pub(crate) fn names(&self) -> std::sync::MutexGuard<'_, Pins> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

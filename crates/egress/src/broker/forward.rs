@@ -6,7 +6,7 @@ use http::uri::{PathAndQuery, Scheme as UriScheme, Uri};
 use http::{HeaderValue, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use model::egress::EgressRefusal;
+use model::egress::{EgressKind, EgressRefusal};
 use model::network::NetworkProtocol;
 
 use crate::Body;
@@ -20,6 +20,7 @@ use crate::broker::pool::{self, Key};
 use crate::broker::refusal::Refusal;
 use crate::broker::tunnel::Tally;
 use crate::budget::Spender;
+use crate::credential::{Finder, Placed};
 use crate::name::Authority;
 use crate::policy::{Permit, RequestFacts};
 
@@ -137,6 +138,19 @@ async fn send(
     let refuse = |code| Refusal::by(code, &permit.rule);
     let target = parts.uri.path_and_query().cloned();
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let (path, query) = (target.path(), target.query().unwrap_or_default());
+    // A mirror is not the host that the credential is bound to.
+    let used = permit
+        .credential
+        .as_ref()
+        .filter(|_| permit.mirror.is_none());
+    let placed = environment
+        .credentials
+        .place(used, path, query, &mut parts.headers)
+        .map_err(refuse)?;
+    if let Some(placed) = &placed {
+        used_credential(environment, placed, happened);
+    }
     let (key, target) = meant(place, scheme, permit, target).map_err(refuse)?;
 
     let mut connection = match environment.pool.take(&key) {
@@ -150,6 +164,7 @@ async fn send(
         environment: Arc::clone(environment),
         tally: Arc::clone(&tally),
         bound: permit.send.map(|bound| (permit.rule.clone(), bound)),
+        finder: Finder::default(),
     };
     let mut request = Request::from_parts(parts, Body::new(upload));
     let answer = loop {
@@ -177,6 +192,17 @@ async fn send(
         }
     };
     Ok(received(answer, &tally, &refuse))
+}
+
+/// Every use of a credential is recorded by itself.
+fn used_credential(environment: &Environment, placed: &Placed, happened: &Happened) {
+    let happened = Happened {
+        kind: EgressKind::Credential,
+        detail: placed.secret.clone(),
+        address: None,
+        ..happened.clone()
+    };
+    environment.record(&happened, None, (0, 0));
 }
 
 /// Why the outside did not answer; a body that was refused on its way says so itself.

@@ -73,7 +73,7 @@ fn record(environment: &Environment, begun: Begun) {
     if !begun.udp && environment.ports.contains(&begun.port) {
         return;
     }
-    let name = environment.names().name_of(begun.to);
+    let name = environment.names().name(begun.to).cloned();
     let place = Place {
         host: name.map_or(Host::Address(begun.to), Host::Name),
         port: begun.port,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::broker::batches::Batches;
 use crate::broker::outside::Outside;
 use crate::broker::{Attachment, Broker, Change, Clock, Sockets};
-use crate::credential::Bound;
+use crate::credential::{Bound, placeholder};
 use crate::gateway::{Gateway, ModelPolicy};
 use crate::policy::{Mirrors, NetworkPolicy};
 use crate::process::budget::Remote;
@@ -244,10 +244,8 @@ impl Served {
 /// Gives every secret a placeholder that nobody can guess.
 fn bound(secrets: &[Secret]) -> Result<Vec<Bound>, String> {
     let bind = |secret: &Secret| {
-        let mut bytes = [0; 20];
-        getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
         Ok(Bound {
-            placeholder: format!("nc-placeholder-{}", hex::encode(bytes)),
+            placeholder: placeholder().map_err(|error| error.to_string())?,
             used: secret.used.clone(),
             value: Zeroizing::new(secret.value.clone()),
         })
