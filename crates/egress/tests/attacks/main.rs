@@ -3,5 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod bypass;
+mod credential;
+mod identity;
+mod names;
 mod plain;
+mod protocol;
 mod support;
+mod volume;
