@@ -137,8 +137,8 @@ enum Digits {
     Dot,
     Fraction,
     Exponent,
-    ExponentSign,
-    ExponentDigits,
+    Sign,
+    Power,
 }
 
 impl Digits {
@@ -149,10 +149,8 @@ impl Digits {
             (Self::Zero | Self::Whole, b'.') => Some(Self::Dot),
             (Self::Dot | Self::Fraction, b'0'..=b'9') => Some(Self::Fraction),
             (Self::Zero | Self::Whole | Self::Fraction, b'e' | b'E') => Some(Self::Exponent),
-            (Self::Exponent, b'+' | b'-') => Some(Self::ExponentSign),
-            (Self::Exponent | Self::ExponentSign | Self::ExponentDigits, b'0'..=b'9') => {
-                Some(Self::ExponentDigits)
-            }
+            (Self::Exponent, b'+' | b'-') => Some(Self::Sign),
+            (Self::Exponent | Self::Sign | Self::Power, b'0'..=b'9') => Some(Self::Power),
             _ => None,
         }
     }
@@ -160,7 +158,7 @@ impl Digits {
     const fn may_end(self) -> bool {
         matches!(
             self,
-            Self::Zero | Self::Whole | Self::Fraction | Self::ExponentDigits
+            Self::Zero | Self::Whole | Self::Fraction | Self::Power
         )
     }
 }
