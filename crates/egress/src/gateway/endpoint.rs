@@ -45,7 +45,9 @@ impl Endpoint {
         };
         // What vendors' own programs add; none of it is passed on but `beta=true`.
         let known = match endpoint {
-            Self::Answer(Dialect::Messages) | Self::Count => query.is_empty() || query == "beta=true",
+            Self::Answer(Dialect::Messages) | Self::Count => {
+                query.is_empty() || query == "beta=true"
+            }
             Self::Answer(_) => query.is_empty(),
             Self::Models => true,
             Self::Here => query.is_empty(),
@@ -79,14 +81,36 @@ mod tests {
     #[test]
     fn only_these_paths_are_known_in_only_this_spelling() {
         let of = |method: Method, uri: &str| Endpoint::of(&method, &uri.parse().unwrap());
-        assert_eq!(of(Method::POST, "/v1/messages?beta=true"), Ok(Endpoint::Answer(Dialect::Messages)));
-        assert_eq!(of(Method::POST, "/v1/responses"), Ok(Endpoint::Answer(Dialect::Responses)));
-        assert_eq!(of(Method::GET, "/v1/models?client_version=1"), Ok(Endpoint::Models));
+        assert_eq!(
+            of(Method::POST, "/v1/messages?beta=true"),
+            Ok(Endpoint::Answer(Dialect::Messages))
+        );
+        assert_eq!(
+            of(Method::POST, "/v1/responses"),
+            Ok(Endpoint::Answer(Dialect::Responses))
+        );
+        assert_eq!(
+            of(Method::GET, "/v1/models?client_version=1"),
+            Ok(Endpoint::Models)
+        );
         for path in [
-            "/v1/messages/batches", "/v1/files", "/v1/complete", "/v1/embeddings", "/v1/messages/../files",
-            "/v1/messages%2fbatches", "//v1/files", "//v1/messages", "/v1/messages/", "/V1/messages", "/v1/message%73",
-            "/openai/deployments/big/chat/completions", "/v1/realtime", "/v1/messages?key=x", "/v1/responses?model=big",
-            "/v1/organizations/api_keys", "/v1/messages?beta=true&model=big",
+            "/v1/messages/batches",
+            "/v1/files",
+            "/v1/complete",
+            "/v1/embeddings",
+            "/v1/messages/../files",
+            "/v1/messages%2fbatches",
+            "//v1/files",
+            "//v1/messages",
+            "/v1/messages/",
+            "/V1/messages",
+            "/v1/message%73",
+            "/openai/deployments/big/chat/completions",
+            "/v1/realtime",
+            "/v1/messages?key=x",
+            "/v1/responses?model=big",
+            "/v1/organizations/api_keys",
+            "/v1/messages?beta=true&model=big",
         ] {
             assert_eq!(of(Method::POST, path), Err(Unknown::Path), "{path}");
         }

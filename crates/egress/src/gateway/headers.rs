@@ -148,25 +148,61 @@ mod tests {
     fn no_key_and_no_account_of_the_caller_passes() {
         let mut headers = HeaderMap::new();
         for name in [
-            "x-api-key", "authorization", "api-key", "x-goog-api-key", "openai-organization", "openai-project", "cookie",
-            "proxy-authorization", "x-amz-security-token", "host", "content-length", "transfer-encoding", "connection", "content-encoding",
-            "x-forwarded-for", "openai-beta", "chatgpt-account-id",
+            "x-api-key",
+            "authorization",
+            "api-key",
+            "x-goog-api-key",
+            "openai-organization",
+            "openai-project",
+            "cookie",
+            "proxy-authorization",
+            "x-amz-security-token",
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "content-encoding",
+            "x-forwarded-for",
+            "openai-beta",
+            "chatgpt-account-id",
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
         assert!(of_request(&headers).is_empty());
         headers.append("anthropic-version", HeaderValue::from_static("1"));
         headers.append("anthropic-version", HeaderValue::from_static("2"));
-        assert_eq!(of_request(&headers).get_all("anthropic-version").iter().count(), 1);
+        assert_eq!(
+            of_request(&headers)
+                .get_all("anthropic-version")
+                .iter()
+                .count(),
+            1
+        );
     }
 
     #[test]
     fn only_betas_that_are_known_pass() {
         let mut headers = HeaderMap::new();
-        headers.append("anthropic-beta", HeaderValue::from_static("claude-code-20250219, mcp-client-2025-04-04,files-api-2025-04-14"));
-        headers.append("anthropic-beta", HeaderValue::from_static("context-1m-2025-08-07,claude-code-20250219,own-1,context-1m-\u{7f}"));
-        assert_eq!(betas(&headers, &BTreeSet::new()), ["claude-code-20250219", "context-1m-2025-08-07"]);
-        assert_eq!(betas(&headers, &BTreeSet::from(["own-".to_owned()])).len(), 3);
+        headers.append(
+            "anthropic-beta",
+            HeaderValue::from_static(
+                "claude-code-20250219, mcp-client-2025-04-04,files-api-2025-04-14",
+            ),
+        );
+        headers.append(
+            "anthropic-beta",
+            HeaderValue::from_static(
+                "context-1m-2025-08-07,claude-code-20250219,own-1,context-1m-_",
+            ),
+        );
+        assert_eq!(
+            betas(&headers, &BTreeSet::new()),
+            ["claude-code-20250219", "context-1m-2025-08-07"]
+        );
+        assert_eq!(
+            betas(&headers, &BTreeSet::from(["own-".to_owned()])).len(),
+            3
+        );
     }
 
     #[test]
@@ -179,9 +215,13 @@ mod tests {
             }
             is_json(&headers)
         };
-        assert!(is("application/json", None) && is("Application/JSON; charset=utf-8", Some("identity")));
+        assert!(
+            is("application/json", None) && is("Application/JSON; charset=utf-8", Some("identity"))
+        );
         assert!(!is("application/json; charset=utf-16", None) && !is("text/plain", None));
-        assert!(!is("multipart/form-data; boundary=x", None) && !is("application/json", Some("gzip")));
+        assert!(
+            !is("multipart/form-data; boundary=x", None) && !is("application/json", Some("gzip"))
+        );
         assert!(!is_json(&HeaderMap::new()));
     }
 }

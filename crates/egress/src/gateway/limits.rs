@@ -190,33 +190,67 @@ mod tests {
     const ABOUT: About<'static> = About::Environment("a");
 
     fn rate(requests: u32, tokens: u64) -> Rate {
-        Rate { requests: Some(requests), tokens: Some(tokens) }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_minute_has_no_more_calls_than_it_may_and_who_waits_gets_his_turn() {
-        let gates = Gates::default();
-        let rate = rate(60, 1_000_000);
-        let start = Instant::now();
-        for _ in 0..60 {
-            gates.pass(ABOUT, rate, 1, Duration::ZERO).await.unwrap();
+        Rate {
+            requests: Some(requests),
+            tokens: Some(tokens),
         }
-        let wait = gates.pass(ABOUT, rate, 1, Duration::ZERO).await.unwrap_err();
-        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
-        gates.pass(ABOUT, rate, 1, Duration::from_secs(5)).await.unwrap();
-        assert!(start.elapsed() >= Duration::from_millis(990));
-        gates.pass(About::Environment("b"), rate, 1, Duration::ZERO).await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn tokens_are_taken_by_estimate_and_corrected() {
+    fn after(start: Instant, milliseconds: u64) -> Instant {
+        start + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_minute_has_no_more_calls_than_it_may() {
+        let start = Instant::now();
+        let gate = Gate::new(rate(60, 1_000_000), start);
+        for _ in 0..60 {
+            assert_eq!(gate.take(1.0, start), Duration::ZERO);
+        }
+        let wait = gate.take(1.0, start);
+        assert!(
+            wait > Duration::from_millis(990) && wait <= Duration::from_secs(1),
+            "{wait:?}"
+        );
+        assert!(gate.take(1.0, after(start, 900)) > Duration::ZERO);
+        assert_eq!(gate.take(1.0, after(start, 1001)), Duration::ZERO);
+        // What was not used longer ago than a minute is lost.
+        for _ in 0..60 {
+            assert_eq!(gate.take(1.0, after(start, 600_000)), Duration::ZERO);
+        }
+        assert!(gate.take(1.0, after(start, 600_000)) > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn tokens_are_taken_by_estimate_corrected_and_waited_for_in_turn() {
         let gates = Gates::default();
-        let rate = rate(1000, 600);
+        let rate = rate(1000, 60_000);
         gates.pass(ABOUT, rate, 100, Duration::ZERO).await.unwrap();
-        gates.correct(ABOUT, rate, 100, 1200);
-        let wait = gates.pass(ABOUT, rate, 100, Duration::ZERO).await.unwrap_err();
-        assert!(wait >= Duration::from_secs(69), "{wait:?}");
+        gates.correct(ABOUT, rate, 100, 60_050);
+        let wait = gates
+            .pass(ABOUT, rate, 100, Duration::ZERO)
+            .await
+            .unwrap_err();
+        assert!(
+            wait > Duration::from_millis(50) && wait < Duration::from_millis(151),
+            "{wait:?}"
+        );
+        let start = Instant::now();
+        let patience = Duration::from_secs(10);
+        let (one, other) = tokio::join!(
+            gates.pass(ABOUT, rate, 100, patience),
+            gates.pass(ABOUT, rate, 100, patience)
+        );
+        assert!(one.is_ok() && other.is_ok());
+        assert!(start.elapsed() > Duration::from_millis(150));
+        gates
+            .pass(About::Environment("b"), rate, 1, Duration::ZERO)
+            .await
+            .unwrap();
         // More than a minute's worth passes when the minute is unused.
-        gates.pass(About::Model("m"), rate, 5000, Duration::ZERO).await.unwrap();
+        gates
+            .pass(About::Model("m"), rate, 500_000, Duration::ZERO)
+            .await
+            .unwrap();
     }
 }

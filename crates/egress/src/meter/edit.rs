@@ -7,27 +7,52 @@ use bytes::Bytes;
 
 use super::Facts;
 
-/// A text as JSON. Names of models are plain ASCII, so quotes and backslashes are all there is.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
+/// What stands at a place, and what shall stand there.
+pub type Edit = (Range<usize>, String);
 
-/// The body with what stands at this place replaced.
+/// The body with these edits, which do not overlap.
 #[must_use]
-pub fn replaced(body: &Bytes, at: &Range<usize>, text: &str) -> Bytes {
-    let before = body.get(..at.start).unwrap_or_default();
-    let after = body.get(at.end..).unwrap_or_default();
-    [before, text.as_bytes(), after].concat().into()
-}
-
-/// The body with another name of the model.
-#[must_use]
-pub fn renamed(body: &Bytes, facts: &Facts, name: &str) -> Bytes {
-    if facts.model == name {
+pub fn edited(body: &Bytes, mut edits: Vec<Edit>) -> Bytes {
+    if edits.is_empty() {
         return body.clone();
     }
-    replaced(body, &facts.model_at, &quoted(name))
+    edits.sort_by_key(|(at, _)| at.start);
+    let mut changed = Vec::with_capacity(body.len() + 64);
+    let mut copied = 0;
+    for (at, text) in edits {
+        changed.extend_from_slice(body.get(copied..at.start).unwrap_or_default());
+        changed.extend_from_slice(text.as_bytes());
+        copied = at.end;
+    }
+    changed.extend_from_slice(body.get(copied..).unwrap_or_default());
+    changed.into()
+}
+
+/// Another name of the model, where it has one.
+#[must_use]
+pub fn renamed(facts: &Facts, name: &str) -> Option<Edit> {
+    let quoted = serde_json::Value::from(name).to_string();
+    (facts.model != name).then(|| (facts.model_at.clone(), quoted))
+}
+
+/// Has a streamed Chat Completion tell its usage: without that, nobody says what the call did cost.
+/// What else `stream_options` says stays.
+#[must_use]
+pub fn telling_usage(body: &Bytes, facts: &Facts) -> Option<Edit> {
+    const ASKED: &str = "\"include_usage\":true";
+    if facts.include_usage || !facts.stream {
+        return None;
+    }
+    let Some(at) = &facts.stream_options_at else {
+        let first = facts.members.first().map(|(_, at)| at.start)?;
+        let put = format!("\"stream_options\":{{{ASKED}}},");
+        return Some((first..first, put));
+    };
+    let old = body.get(at.clone()).unwrap_or_default();
+    let mut options: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(old).unwrap_or_default();
+    options.insert("include_usage".to_owned(), true.into());
+    Some((at.clone(), serde_json::Value::Object(options).to_string()))
 }
 
 /// The body with other members at its top: those named in `without` are left out, `put` comes
@@ -48,24 +73,4 @@ pub fn reshaped(body: &Bytes, facts: &Facts, without: &[&str], put: &[String]) -
     }
     shaped.push(b'}');
     shaped.into()
-}
-
-/// The body of a streamed Chat Completion that asks for its usage: without it, nobody tells what
-/// the call did cost. What else `stream_options` says stays.
-#[must_use]
-pub fn telling_usage(body: &Bytes, facts: &Facts) -> Option<Bytes> {
-    const ASKED: &str = "\"include_usage\":true";
-    if facts.include_usage || !facts.stream {
-        return None;
-    }
-    let Some(at) = &facts.stream_options_at else {
-        let put = format!("\"stream_options\":{{{ASKED}}}");
-        return Some(reshaped(body, facts, &[], &[put]));
-    };
-    let old = body.get(at.clone()).unwrap_or_default();
-    let mut options: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(old).unwrap_or_default();
-    options.insert("include_usage".to_owned(), true.into());
-    let text = serde_json::Value::Object(options).to_string();
-    Some(replaced(body, at, &text))
 }

@@ -3,6 +3,12 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
+mod event;
+mod number;
+
+pub use event::{Event, Step, Text, at};
+use number::Digits;
+
 /// Deepest nesting that is read. What agents send stays below 40.
 pub const DEEPEST: usize = 200;
 
@@ -11,9 +17,6 @@ pub const LONGEST_KEPT: usize = 1024;
 
 /// Longest number that is kept whole: more digits than any number that means something here.
 const LONGEST_NUMBER: usize = 40;
-
-/// Longest key that places know; a longer one equals none.
-const LONGEST_STEP: usize = 40;
 
 /// Why bytes are not JSON as it is read here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,83 +38,6 @@ pub enum Malformed {
     LongKey(u64),
 }
 
-/// One level of the place where a value is.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    object: bool,
-    key: [u8; LONGEST_STEP],
-    length: u8,
-    keys: usize,
-}
-
-impl Step {
-    /// Whether this is the member of an object with this key, or any item of an array for `*`.
-    #[must_use]
-    pub fn is(&self, key: &str) -> bool {
-        if self.object {
-            self.key.get(..usize::from(self.length)) == Some(key.as_bytes()) && self.length > 0
-        } else {
-            key == "*"
-        }
-    }
-}
-
-/// Whether a place is exactly this one, with `*` for items of arrays.
-#[must_use]
-pub fn at(place: &[Step], path: &[&str]) -> bool {
-    place.len() == path.len() && place.iter().zip(path).all(|(step, key)| step.is(key))
-}
-
-/// A text as it was read.
-#[derive(Debug, Clone, Copy)]
-pub struct Text<'a> {
-    /// Its bytes, decoded, or the beginning of them.
-    pub bytes: &'a [u8],
-    /// Whether these are all.
-    pub whole: bool,
-    /// Whether it was spelled with escapes.
-    pub escaped: bool,
-    /// Where its opening quote is.
-    pub start: u64,
-    /// Behind its closing quote.
-    pub end: u64,
-}
-
-impl<'a> Text<'a> {
-    /// The text, when it is whole and UTF-8.
-    #[must_use]
-    pub fn text(&self) -> Option<&'a str> {
-        self.whole
-            .then(|| std::str::from_utf8(self.bytes).ok())
-            .flatten()
-    }
-}
-
-/// What was read.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
-    /// An object or array begins at this byte.
-    Open {
-        /// Whether it is an object.
-        object: bool,
-        /// Its first byte.
-        start: u64,
-    },
-    /// The innermost object or array ended; the place is the one it has itself.
-    Close {
-        /// Behind its last byte.
-        end: u64,
-    },
-    /// A key; the place already ends with it.
-    Key(Text<'a>),
-    /// A string.
-    Text(Text<'a>),
-    /// A number as it is spelled; empty when it is longer than anything that means something.
-    Number(&'a str, u64),
-    /// `true`, `false` or `null`.
-    Word(&'static str, u64),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Value,
@@ -126,41 +52,6 @@ enum State {
     Number(Digits),
     Word(&'static str, u8),
     Done,
-}
-
-/// Where in a number: RFC 8259, 6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Digits {
-    Minus,
-    Zero,
-    Whole,
-    Dot,
-    Fraction,
-    Exponent,
-    Sign,
-    Power,
-}
-
-impl Digits {
-    const fn next(self, byte: u8) -> Option<Self> {
-        match (self, byte) {
-            (Self::Minus, b'0') => Some(Self::Zero),
-            (Self::Minus, b'1'..=b'9') | (Self::Whole, b'0'..=b'9') => Some(Self::Whole),
-            (Self::Zero | Self::Whole, b'.') => Some(Self::Dot),
-            (Self::Dot | Self::Fraction, b'0'..=b'9') => Some(Self::Fraction),
-            (Self::Zero | Self::Whole | Self::Fraction, b'e' | b'E') => Some(Self::Exponent),
-            (Self::Exponent, b'+' | b'-') => Some(Self::Sign),
-            (Self::Exponent | Self::Sign | Self::Power, b'0'..=b'9') => Some(Self::Power),
-            _ => None,
-        }
-    }
-
-    const fn may_end(self) -> bool {
-        matches!(
-            self,
-            Self::Zero | Self::Whole | Self::Fraction | Self::Power
-        )
-    }
 }
 
 /// Reads one JSON text.
@@ -350,12 +241,8 @@ impl Scanner {
         }
         let start = self.offset;
         visit(&self.place, Event::Open { object, start })?;
-        self.place.push(Step {
-            object,
-            key: [0; LONGEST_STEP],
-            length: 0,
-            keys: self.keys.as_ref().map_or(0, |(_, keys)| keys.len()),
-        });
+        let keys = self.keys.as_ref().map_or(0, |(_, keys)| keys.len());
+        self.place.push(Step::new(object, keys));
         self.state = if object {
             State::KeyOrEnd
         } else {
@@ -465,12 +352,7 @@ impl Scanner {
             keys.push(state.hash_one(self.kept.as_slice()));
         }
         if let Some(step) = self.place.last_mut() {
-            let known = self.whole && self.kept.len() <= LONGEST_STEP;
-            step.length = 0;
-            if known && let Some(room) = step.key.get_mut(..self.kept.len()) {
-                room.copy_from_slice(&self.kept);
-                step.length = u8::try_from(self.kept.len()).unwrap_or(0);
-            }
+            step.enter(if self.whole { &self.kept } else { &[] });
         }
         Ok(())
     }

@@ -175,6 +175,30 @@ impl Price {
         }
     }
 
+    /// The same at so many hundredths of its price.
+    #[must_use]
+    pub fn scaled(mut self, percent: u32) -> Self {
+        let scale = |rate: &mut u64| {
+            let scaled = u128::from(*rate) * u128::from(percent);
+            *rate = u64::try_from(scaled.div_ceil(100)).unwrap_or(u64::MAX);
+        };
+        let long = self.long.as_mut().map(|(_, rates)| rates);
+        for rates in [Some(&mut self.rates), long].into_iter().flatten() {
+            let Rates {
+                input,
+                cache_read,
+                cache_write,
+                cache_write_hour,
+                output,
+            } = rates;
+            for rate in [input, cache_read, cache_write, cache_write_hour, output] {
+                scale(rate);
+            }
+        }
+        scale(&mut self.gpu_second);
+        self
+    }
+
     fn seconds(&self, time: Duration) -> u64 {
         let micro = time.as_micros().saturating_mul(u128::from(self.gpu_second));
         u64::try_from(micro.div_ceil(1_000_000)).unwrap_or(u64::MAX)
@@ -210,6 +234,11 @@ impl PriceTable {
             self.0.insert(name, read(row)?);
         }
         Ok(self)
+    }
+
+    /// Names of all models.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// What a model costs: by its name, or by its name without the date at its end.

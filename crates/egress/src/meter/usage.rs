@@ -19,7 +19,8 @@ pub struct Reading {
     pub input_known: bool,
     /// Whether the tokens that were written are known to the end.
     pub output_known: bool,
-    /// Whether the model began to answer. Before that, an error is not billed.
+    /// Whether the model may have begun to answer: false only when the answer says that it failed, and
+    /// nothing of one came before. That is not billed.
     pub began: bool,
     /// Whether a field meant nothing: negative, broken, too large, or none at all used.
     pub faulty: bool,
@@ -209,7 +210,7 @@ impl Fields {
             cache_write_hour: self.written_hour.min(self.written),
             input_known: input.is_some(),
             output_known: output.is_some() && ended,
-            began: self.began || input.is_some() || (clean && !self.failed),
+            began: self.began || input.is_some() || !self.failed,
             faulty,
         }
     }

@@ -22,7 +22,7 @@ fn what_decides_is_read_and_the_place_of_the_model_is_known() {
         ("a-1", true, Some(10))
     );
     let body = Bytes::from(body);
-    let renamed = edit::renamed(&body, &facts, "other");
+    let renamed = edit::edited(&body, edit::renamed(&facts, "other").into_iter().collect());
     assert_eq!(
         renamed,
         Bytes::from(
@@ -31,7 +31,7 @@ fn what_decides_is_read_and_the_place_of_the_model_is_known() {
                 .replace("\"a-1\"", "\"other\"")
         )
     );
-    assert_eq!(edit::renamed(&body, &facts, "a-1"), body);
+    assert_eq!(edit::renamed(&facts, "a-1"), None);
 }
 
 #[test]
@@ -217,7 +217,9 @@ fn a_streamed_chat_is_asked_for_its_usage_and_stays_otherwise() {
     let told = |text: &'static str| {
         let body = Bytes::from(text);
         let facts = read(Dialect::Chat, text).unwrap();
-        edit::telling_usage(&body, &facts).map(|body| String::from_utf8(body.to_vec()).unwrap())
+        edit::telling_usage(&body, &facts)
+            .map(|edit| edit::edited(&body, vec![edit]))
+            .map(|body| String::from_utf8(body.to_vec()).unwrap())
     };
     assert_eq!(told("{\"model\":\"a\"}"), None);
     assert_eq!(
@@ -226,7 +228,7 @@ fn a_streamed_chat_is_asked_for_its_usage_and_stays_otherwise() {
     );
     assert_eq!(
         told("{\"model\":\"a\", \"stream\":true}").unwrap(),
-        "{\"stream_options\":{\"include_usage\":true},\"model\":\"a\",\"stream\":true}"
+        "{\"stream_options\":{\"include_usage\":true},\"model\":\"a\", \"stream\":true}"
     );
     assert_eq!(
         told("{\"model\":\"a\", \"stream\":true,\"stream_options\":null }").unwrap(),
