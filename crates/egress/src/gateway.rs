@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use model::egress::{EgressEvent, EgressKind, EgressRefusal, harmless};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::Body;
@@ -25,6 +26,7 @@ pub mod endpoint;
 pub mod eventstream;
 mod flow;
 pub mod headers;
+mod job;
 pub mod limits;
 pub mod refuse;
 pub mod sign;
@@ -40,6 +42,10 @@ pub const GATEWAY_HOST: &str = "model.nightcrew.internal";
 
 /// Most calls of one environment at the same time, where the operator says no other number.
 pub const MOST_CALLS: usize = 64;
+
+/// Most memory for requests that are being read and sent, in pieces of [`ROOM_PIECE`] bytes.
+const REQUEST_ROOM: usize = 8192;
+const ROOM_PIECE: usize = 64 * 1024;
 
 /// How often calls are looked for that last too long.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -82,6 +88,8 @@ pub(crate) struct Shared {
     tokens: vertex::Tokens,
     gates: limits::Gates,
     calls: Mutex<BTreeMap<u64, Arc<call::Call>>>,
+    /// Pieces of memory for requests.
+    room: Arc<Semaphore>,
     /// Calls of each environment that are under way, their requests being read included.
     busy: Mutex<HashMap<String, usize>>,
     /// Upstreams that said they cannot, and until when they are left alone.
@@ -115,6 +123,13 @@ impl Shared {
 
     fn calls(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<call::Call>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory for a request of this size, as soon as there is some.
+    async fn request_room(&self, size: usize) -> Option<OwnedSemaphorePermit> {
+        let pieces = size.min(flow::LARGEST_REQUEST).div_ceil(ROOM_PIECE).max(1);
+        let pieces = u32::try_from(pieces).unwrap_or(1);
+        Arc::clone(&self.room).acquire_many_owned(pieces).await.ok()
     }
 
     fn next(&self) -> u64 {
@@ -184,6 +199,7 @@ impl Gateway {
                 pool,
                 tokens: vertex::Tokens::default(),
                 gates: limits::Gates::default(),
+                room: Arc::new(Semaphore::new(REQUEST_ROOM)),
                 calls: Mutex::default(),
                 busy: Mutex::default(),
                 resting: Mutex::default(),

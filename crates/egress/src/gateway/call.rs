@@ -5,7 +5,8 @@
 //! cost.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::connect::Used;
 use super::eventstream::EventStream;
-use super::flow::Busy;
+use super::job::Busy;
 use super::limits::About;
 use super::tape::Recording;
 use crate::budget::{Reservation, Spender};
@@ -66,11 +67,11 @@ pub(super) struct Call {
     pub(super) spender: Spender,
     pub(super) model: String,
     pub(super) worst: Amount,
-    /// Absent for what costs nothing.
-    pub(super) reservation: Option<Reservation>,
-    /// Tokens that the limits of the minute were asked for.
-    pub(super) estimate: u64,
     pub(super) sent: u64,
+    /// Its place in the budget; none for what costs nothing, and while it waits.
+    reservation: OnceLock<Reservation>,
+    /// Tokens that the limits of the minute were asked for.
+    estimate: AtomicU64,
     shared: Arc<Shared>,
     stopping: tokio::sync::Notify,
     state: Mutex<State>,
@@ -107,8 +108,6 @@ pub(super) struct Opened {
     pub(super) spender: Spender,
     pub(super) model: String,
     pub(super) worst: Amount,
-    pub(super) reservation: Option<Reservation>,
-    pub(super) estimate: u64,
     pub(super) sent: u64,
     pub(super) busy: Busy,
 }
@@ -120,9 +119,9 @@ impl Call {
             spender: opened.spender,
             model: opened.model,
             worst: opened.worst,
-            reservation: opened.reservation,
-            estimate: opened.estimate,
             sent: opened.sent,
+            reservation: OnceLock::new(),
+            estimate: AtomicU64::new(0),
             shared: Arc::clone(shared),
             stopping: tokio::sync::Notify::new(),
             state: Mutex::new(State {
@@ -146,6 +145,16 @@ impl Call {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It had its turn within the minute, with so many tokens.
+    pub(super) fn had_turn(&self, estimate: u64) {
+        self.estimate.store(estimate, Ordering::Relaxed);
+    }
+
+    /// It holds this place in the budget.
+    pub(super) fn holds(&self, reservation: Reservation) {
+        let _ = self.reservation.set(reservation);
     }
 
     /// A try begins.
@@ -233,28 +242,27 @@ impl Call {
             recording.keep();
         }
         self.record(state, end, spent, note);
-        let config = self.shared.config();
-        let limits = &config.settings.limits;
-        let tokens = spent.tokens;
-        for (about, rate) in [
-            (
-                About::Environment(&self.spender.environment),
-                limits.environment,
-            ),
-            (
-                About::Model(&self.model),
-                limits.models.get(&self.model).copied().unwrap_or_default(),
-            ),
-        ] {
-            self.shared
-                .gates
-                .correct(about, rate, self.estimate, tokens);
-        }
+        self.correct(spent.tokens);
         self.settle(spent);
     }
 
+    /// Tells the limits of the minute how many tokens it were.
+    fn correct(&self, tokens: u64) {
+        let config = self.shared.config();
+        let limits = &config.settings.limits;
+        let of_model = limits.models.get(&self.model).copied().unwrap_or_default();
+        let environment = About::Environment(&self.spender.environment);
+        let estimate = self.estimate.load(Ordering::Relaxed);
+        for (about, rate) in [
+            (environment, limits.environment),
+            (About::Model(&self.model), of_model),
+        ] {
+            self.shared.gates.correct(about, rate, estimate, tokens);
+        }
+    }
+
     fn settle(&self, spent: Amount) {
-        let Some(reservation) = self.reservation else {
+        let Some(&reservation) = self.reservation.get() else {
             return;
         };
         // Without a runtime nobody can be told; what is reserved stays, which is the safe side.
@@ -272,7 +280,7 @@ impl Call {
         let Some(tried) = &state.tried else {
             return (Amount::default(), "");
         };
-        if self.reservation.is_none() {
+        if self.reservation.get().is_none() {
             return (Amount::default(), "");
         }
         let time = tried.started.elapsed();

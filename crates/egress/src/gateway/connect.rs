@@ -23,6 +23,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// seldom meets one that is being closed.
 const IDLE_TIME: Duration = Duration::from_secs(20);
 
+/// Longest time until a connection that is kept can be used again.
+const READY_TIME: Duration = Duration::from_millis(200);
+
 /// Most unused connections that are kept for one server.
 const MOST_IDLE: usize = 256;
 
@@ -195,7 +198,11 @@ impl Pool {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
                 idle.get_mut(origin)?.pop()?
             };
-            if since.elapsed() < IDLE_TIME && sender.ready().await.is_ok() {
+            if since.elapsed() >= IDLE_TIME {
+                continue;
+            }
+            let ready = tokio::time::timeout(READY_TIME, sender.ready()).await;
+            if ready.is_ok_and(|ready| ready.is_ok()) {
                 return Some(sender);
             }
         }

@@ -6,30 +6,24 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
-use model::budget::Amount;
 use model::egress::{EgressKind, EgressRefusal};
 use tokio::sync::oneshot;
 
-use super::call::{Call, Opened, Sure};
 use super::config::GatewayConfig;
 use super::endpoint::{Endpoint, Unknown};
-use super::limits::About;
+use super::job::{Busy, Job};
 use super::refuse::{Answered, Refusal, whole};
 use super::target::{Aim, Wanted};
-use super::{GATEWAY_HOST, Happened, MOST_CALLS, ModelPolicy, Shared, headers, matches, tries};
+use super::{Happened, ModelPolicy, Shared, headers, matches};
 use crate::budget::Spender;
 use crate::meter::{Dialect, Facts, Unfit};
 use crate::{Body, BodyError};
 
 /// Largest request that is read: what vendors take at most.
-const LARGEST_REQUEST: usize = 32 * 1024 * 1024;
+pub(super) const LARGEST_REQUEST: usize = 32 * 1024 * 1024;
 
 /// Longest time until a request is there.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
-
-/// Told in answers when less than a tenth of the tightest cap is left.
-const BUDGET_HEADER: &str = "x-nightcrew-budget";
-const BUDGET_NEAR: &str = "near its cap: less than a tenth is left, so finish and keep your work";
 
 /// Carries out one call, and records what it refuses.
 pub(super) async fn handle(
@@ -92,7 +86,7 @@ async fn judge(
         Endpoint::Count => Dialect::Messages,
     };
     let busy = Busy::enter(shared, spender, &config)?;
-    let wanted = read(&config, endpoint, dialect, request).await?;
+    let wanted = read(shared, &config, endpoint, dialect, request).await?;
     about.push(' ');
     about.push_str(&wanted.facts.model);
     let aims = aims(shared, &config, models, &wanted)?;
@@ -160,6 +154,7 @@ fn list(config: &GatewayConfig, models: &ModelPolicy, anthropic: bool) -> Respon
 
 /// Reads the request and what it is about.
 async fn read(
+    shared: &Shared,
     config: &GatewayConfig,
     endpoint: Endpoint,
     dialect: Dialect,
@@ -185,8 +180,18 @@ async fn read(
     if length.is_some_and(|length| length > LARGEST_REQUEST as u64) {
         return Err(too_large());
     }
-    let body = match tokio::time::timeout(REQUEST_TIME, collect(body)).await {
-        Ok(Ok(Some(body))) => body,
+    let size = length.map_or(LARGEST_REQUEST, |length| {
+        usize::try_from(length).unwrap_or(0)
+    });
+    let reading = async {
+        // Requests wait for memory rather than for its end.
+        let room = shared.request_room(size).await;
+        collect(body)
+            .await
+            .map(|body| body.map(|body| (body, room)))
+    };
+    let (body, room) = match tokio::time::timeout(REQUEST_TIME, reading).await {
+        Ok(Ok(Some(read))) => read,
         Ok(Ok(None)) => return Err(too_large()),
         Ok(Err(_)) => return Err(invalid("the request ended early")),
         Err(_) => return Err(invalid("the request took too long")),
@@ -209,6 +214,7 @@ async fn read(
         headers: headers::of_request(&head.headers),
         facts,
         body,
+        _room: room,
     })
 }
 
@@ -305,167 +311,4 @@ fn aims(
             "no upstream of its route can be spoken to in this way"
         },
     )
-}
-
-/// A place among the calls of an environment, until the call ended.
-#[derive(Debug)]
-pub(super) struct Busy {
-    shared: Arc<Shared>,
-    environment: String,
-}
-
-impl Busy {
-    fn enter(
-        shared: &Arc<Shared>,
-        spender: &Spender,
-        config: &GatewayConfig,
-    ) -> Result<Self, Refusal> {
-        let most = config.settings.limits.calls.unwrap_or(MOST_CALLS);
-        let mut busy = shared.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = busy.entry(spender.environment.clone()).or_insert(0);
-        if *count >= most {
-            return Err(Refusal::new(
-                EgressRefusal::VolumeExhausted,
-                Answered::Later(5),
-                "too many calls of this environment at the same time",
-            ));
-        }
-        *count += 1;
-        Ok(Self {
-            shared: Arc::clone(shared),
-            environment: spender.environment.clone(),
-        })
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut busy = self
-            .shared
-            .busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = busy.get_mut(&self.environment) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                busy.remove(&self.environment);
-            }
-        }
-    }
-}
-
-/// A call that was judged.
-pub(super) struct Job {
-    pub(super) shared: Arc<Shared>,
-    pub(super) config: Arc<GatewayConfig>,
-    pub(super) spender: Spender,
-    pub(super) wanted: Wanted,
-    pub(super) aims: Vec<Aim>,
-}
-
-pub(super) type Asker = oneshot::Sender<Result<Response<Body>, Refusal>>;
-
-impl Job {
-    async fn run(&self, busy: Busy, asker: &Asker) -> Result<Response<Body>, Refusal> {
-        let estimate = self.wanted.facts.bytes.div_ceil(4);
-        self.take_turn(estimate).await?;
-        let free = self.wanted.endpoint == Endpoint::Count;
-        let worst = if free {
-            Amount::default()
-        } else {
-            self.worst()?
-        };
-        let (mut reservation, mut near) = (None, false);
-        if !free {
-            if asker.is_closed() {
-                return Err(gone());
-            }
-            let budget = &self.shared.budget;
-            let held = budget.reserve(&self.spender, worst, self.config.patience);
-            let held = held.await.map_err(|refused| Refusal {
-                code: EgressRefusal::BudgetExhausted,
-                sentence: refused.sentence,
-                kind: Answered::Budget,
-            })?;
-            reservation = Some(held);
-            near = budget.room(&self.spender).await.is_some_and(is_near);
-        }
-        let facts = &self.wanted.facts;
-        let call = Call::open(
-            &self.shared,
-            Opened {
-                number: self.shared.next(),
-                spender: self.spender.clone(),
-                model: facts.model.clone(),
-                worst,
-                reservation,
-                estimate,
-                sent: facts.bytes,
-                busy,
-            },
-        );
-        let _sure = Sure(Arc::clone(&call));
-        let mut answer = tries::carry_out(self, &call, asker).await?;
-        if near {
-            answer
-                .headers_mut()
-                .insert(BUDGET_HEADER, HeaderValue::from_static(BUDGET_NEAR));
-        }
-        Ok(answer)
-    }
-
-    async fn take_turn(&self, estimate: u64) -> Result<(), Refusal> {
-        let limits = &self.config.settings.limits;
-        let model = &self.wanted.facts.model;
-        let environment = About::Environment(&self.spender.environment);
-        let of_model = limits.models.get(model).copied().unwrap_or_default();
-        for (about, rate) in [
-            (environment, limits.environment),
-            (About::Model(model), of_model),
-        ] {
-            let gates = &self.shared.gates;
-            let passed = gates.pass(about, rate, estimate, self.config.patience);
-            passed.await.map_err(|wait| {
-                let seconds = wait.as_secs().saturating_add(1).min(3600);
-                Refusal::new(
-                    EgressRefusal::VolumeExhausted,
-                    Answered::Later(seconds),
-                    "the limit of a minute is reached",
-                )
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The most that this can cost, wherever it is carried out.
-    fn worst(&self) -> Result<Amount, Refusal> {
-        let mut worst = Amount::default();
-        for aim in &self.aims {
-            let most = self.wanted.facts.most(&aim.price, aim.upstream.time());
-            let most = most.map_err(|unfit| {
-                Refusal::new(
-                    EgressRefusal::ModelNotNamed,
-                    Answered::Invalid,
-                    &unfit.to_string(),
-                )
-            })?;
-            let here = aim.price.worst(most);
-            worst.money = worst.money.max(here.money);
-            worst.tokens = worst.tokens.max(here.tokens);
-        }
-        Ok(worst)
-    }
-}
-
-/// Whoever asked is not there any more; nobody reads this.
-pub(super) fn gone() -> Refusal {
-    Refusal::new(
-        EgressRefusal::Stopped,
-        Answered::Invalid,
-        &format!("whoever asked {GATEWAY_HOST} went away"),
-    )
-}
-
-fn is_near((left, limit): (Amount, Amount)) -> bool {
-    left.money.0 < limit.money.0 / 10 || left.tokens < limit.tokens / 10
 }

@@ -21,6 +21,8 @@ const REQUEST_BEGINS: &[&str] = &["x-stainless-"];
 /// Headers of answers that pass.
 const ANSWER: &[&str] = &[
     "cache-control",
+    // None is asked for; what is compressed all the same passes, and is charged in full.
+    "content-encoding",
     "content-type",
     "openai-model",
     "openai-processing-ms",

@@ -27,7 +27,6 @@ pub(super) struct Aim {
 }
 
 /// What a caller wants, read.
-#[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) endpoint: Endpoint,
     pub(super) dialect: Dialect,
@@ -36,10 +35,11 @@ pub(super) struct Wanted {
     pub(super) beta_query: bool,
     pub(super) facts: Facts,
     pub(super) body: Bytes,
+    /// The memory that it takes, which others wait for.
+    pub(super) _room: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
-/// A request that is ready to be sent.
-#[derive(Debug)]
+/// A request that is ready to be sent. It holds the key, so it is never shown.
 pub(super) struct Prepared {
     pub(super) origin: Origin,
     pub(super) request: Request<Full<Bytes>>,

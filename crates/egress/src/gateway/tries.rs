@@ -16,8 +16,8 @@ use super::call::{Call, End, Flowing, Tried};
 use super::config::Kind;
 use super::connect::{Failed, Used};
 use super::endpoint::Endpoint;
-use super::flow::{Asker, Job, gone};
 use super::headers;
+use super::job::{Asker, Job, gone};
 use super::refuse::{Answered, Refusal, whole};
 use super::tape::{self, Recording};
 use super::target::{Aim, Prepared};
@@ -67,6 +67,10 @@ pub(super) async fn carry_out(
     call: &Arc<Call>,
     asker: &Asker,
 ) -> Result<Response<Body>, Refusal> {
+    if call.is_stopped() {
+        call.close(End::Free);
+        return Err(stopped());
+    }
     if let Some(folder) = &job.config.settings.replay {
         return replay(job, call, folder).await;
     }
@@ -80,6 +84,10 @@ pub(super) async fn carry_out(
                 call.close(End::Free);
                 return Err(gone());
             }
+            if call.is_stopped() {
+                call.close(End::Free);
+                return Err(stopped());
+            }
             tries += 1;
             match one(job, call, aim).await {
                 Outcome::Answer(answer) => return Ok(answer),
@@ -92,10 +100,6 @@ pub(super) async fn carry_out(
                     last = refusal;
                     asked = asked.max(after);
                 }
-            }
-            if call.is_stopped() {
-                call.close(End::Free);
-                return Err(stopped());
             }
             if tries >= MOST_TRIES {
                 call.close(End::Free);

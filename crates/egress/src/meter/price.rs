@@ -103,11 +103,13 @@ impl Rates {
             + part(usage.output, self.output)
     }
 
-    fn dearest_input(&self) -> u64 {
-        self.input
-            .max(self.cache_read)
-            .max(self.cache_write)
-            .max(self.cache_write_hour)
+    fn dearest_input(&self, caches: Caches) -> u64 {
+        let read = self.input.max(self.cache_read);
+        match caches {
+            Caches::None => read,
+            Caches::Minutes => read.max(self.cache_write),
+            Caches::Hour => read.max(self.cache_write).max(self.cache_write_hour),
+        }
     }
 }
 
@@ -127,6 +129,18 @@ pub struct Price {
     pub image_tokens: u64,
 }
 
+/// Which caches a call may write to, each dearer than the one before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caches {
+    /// None, or at no price of their own.
+    #[default]
+    None,
+    /// One that is kept for minutes.
+    Minutes,
+    /// One that is kept for an hour.
+    Hour,
+}
+
 /// At most this is used by a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Most {
@@ -134,6 +148,8 @@ pub struct Most {
     pub input: u64,
     /// Tokens that are written, of all answers together.
     pub output: u64,
+    /// Which caches are written to.
+    pub caches: Caches,
     /// How long the server works.
     pub time: Duration,
 }
@@ -144,9 +160,9 @@ impl Price {
     #[must_use]
     pub fn worst(&self, most: Most) -> Amount {
         let long = self.long.filter(|(from, _)| most.input > *from);
-        let (mut input, mut output) = (self.rates.dearest_input(), self.rates.output);
+        let (mut input, mut output) = (self.rates.dearest_input(most.caches), self.rates.output);
         if let Some((_, rates)) = long {
-            input = input.max(rates.dearest_input());
+            input = input.max(rates.dearest_input(most.caches));
             output = output.max(rates.output);
         }
         let tokens = u128::from(most.input) * u128::from(input)

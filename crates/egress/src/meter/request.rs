@@ -11,7 +11,7 @@ use content::Source;
 use super::Dialect;
 use super::fields;
 use super::json::{Event, Malformed, Scanner, Step, Text, at};
-use super::price::{Most, Price};
+use super::price::{Caches, Most, Price};
 
 /// Longest name of a model.
 pub const LONGEST_MODEL: usize = 200;
@@ -92,6 +92,8 @@ pub struct Facts {
     pub stream_options_at: Option<Range<usize>>,
     /// The members at the top: their names, and where they stand with their values.
     pub members: Vec<(String, Range<usize>)>,
+    /// Which caches it may write to.
+    pub caches: Caches,
     /// Bytes of the body.
     pub bytes: u64,
 }
@@ -108,6 +110,11 @@ impl Facts {
             more,
             facts: Self {
                 choices: 1,
+                // Others than Anthropic write to caches unasked, where that has a price.
+                caches: match dialect {
+                    Dialect::Messages => Caches::None,
+                    Dialect::Responses | Dialect::Chat => Caches::Hour,
+                },
                 bytes: body.len() as u64,
                 ..Self::default()
             },
@@ -165,6 +172,7 @@ impl Facts {
             output: self
                 .most_output(price)
                 .ok_or(Unfit::Missing("max_tokens"))?,
+            caches: self.caches,
             time,
         })
     }
@@ -202,6 +210,9 @@ impl Request<'_> {
         let name = key.text().unwrap_or_default();
         if !fields::known(self.dialect, name) && !self.more.contains(name) {
             return Err(Unfit::Field(model::egress::harmless(name)));
+        }
+        if name == "cache_control" {
+            self.facts.caches = self.facts.caches.max(Caches::Minutes);
         }
         self.member = Some((name.to_owned(), place_of(key.start)));
         Ok(())
@@ -315,6 +326,7 @@ impl Request<'_> {
 
     /// Everything below the top.
     fn inner(&mut self, place: &[Step], event: Event<'_>) -> Result<(), Unfit> {
+        self.caches(place, event);
         if at(place, &["stream_options", "include_usage"]) {
             self.facts.include_usage = matches!(event, Event::Word("true", _));
         }

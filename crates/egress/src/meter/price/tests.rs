@@ -69,6 +69,7 @@ fn long_prompts_cost_more_and_the_worst_case_knows_it() {
     let most = Most {
         input: 100_001,
         output: 1000,
+        caches: Caches::None,
         time: Duration::ZERO,
     };
     assert!(price.worst(most).money.0 >= long);
@@ -134,7 +135,7 @@ proptest::proptest! {
         let table = PriceTable::shipped().unwrap();
         for price in table.0.values() {
             let hour = hour.min(write);
-            let most = Most { input: input + read + write, output, time: Duration::from_secs(1) };
+            let most = Most { input: input + read + write, output, caches: Caches::Hour, time: Duration::from_secs(1) };
             let cost = price.cost(&reading(input, read, write, hour, output), Duration::from_secs(1));
             let worst = price.worst(most);
             proptest::prop_assert!(cost.money <= worst.money && cost.tokens <= worst.tokens);

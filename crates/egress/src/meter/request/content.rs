@@ -3,6 +3,7 @@
 
 use super::{Request, Unfit, fields};
 use crate::meter::json::{Event, Step, at};
+use crate::meter::price::Caches;
 
 /// The `source` object that is being read.
 #[derive(Debug, Default)]
@@ -15,6 +16,20 @@ pub(super) struct Source {
 }
 
 impl Request<'_> {
+    /// Anthropic writes to caches only where a request says so.
+    pub(super) fn caches(&mut self, place: &[Step], event: Event<'_>) {
+        let last = place.last();
+        let caches = match event {
+            Event::Key(key) if key.bytes == b"cache_control" => Caches::Minutes,
+            Event::Text(text) if last.is_some_and(|step| step.is("ttl")) => match text.text() {
+                Some("5m") => Caches::Minutes,
+                _ => Caches::Hour,
+            },
+            _ => return,
+        };
+        self.facts.caches = self.facts.caches.max(caches);
+    }
+
     pub(super) fn tools(&self, place: &[Step], event: Event<'_>) -> Result<(), Unfit> {
         let tool =
             at(place, &["tools", "*", "type"]) || at(place, &["tools", "*", "tools", "*", "type"]);

@@ -177,6 +177,37 @@ fn what_agents_send_is_fit() {
 }
 
 #[test]
+fn caches_cost_more_only_where_they_are_asked_for() {
+    let caches = |body: Value| facts(Dialect::Messages, &body).caches;
+    assert_eq!(
+        caches(json!({"model": "a", "messages": [{"content": "cache_control"}]})),
+        Caches::None
+    );
+    assert_eq!(
+        caches(json!({"model": "a", "cache_control": {"type": "ephemeral"}})),
+        Caches::Minutes
+    );
+    assert_eq!(
+        caches(
+            json!({"model": "a", "system": [{"cache_control": {"type": "ephemeral", "ttl": "5m"}}]})
+        ),
+        Caches::Minutes
+    );
+    assert_eq!(
+        caches(
+            json!({"model": "a", "tools": [{"cache_control": {"ttl": "1h"}}, {"cache_control": {}}]})
+        ),
+        Caches::Hour
+    );
+    let escaped = read(
+        Dialect::Messages,
+        "{\"model\":\"a\",\"system\":[{\"cache_contro\\u006c\":{\"tt\\u006c\":\"1\\u0068\"}}]}",
+    )
+    .unwrap();
+    assert_eq!(escaped.caches, Caches::Hour);
+}
+
+#[test]
 fn images_are_bounded_by_what_one_can_be_and_documents_by_the_context() {
     let table = PriceTable::shipped().unwrap();
     let price = table.price("claude-opus-4-8").unwrap();
