@@ -5,6 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::budget::{Amount, Refused};
 
+mod capped;
+
+pub use capped::{Cap, Capped};
+
 /// Who spends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spender {
@@ -39,4 +43,24 @@ pub trait BudgetPort: Send + Sync + 'static {
 
     /// How much room is left under the tightest cap, and how large that cap is.
     async fn room(&self, spender: &Spender) -> Option<(Amount, Amount)>;
+}
+
+/// Refuses everything: for where no budget was given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoBudget;
+
+#[async_trait]
+impl BudgetPort for NoBudget {
+    async fn reserve(&self, _: &Spender, _: Amount, _: Duration) -> Result<Reservation, Refused> {
+        Err(Refused {
+            scope: "none".to_owned(),
+            sentence: "there is no budget for models here".to_owned(),
+        })
+    }
+
+    async fn settle(&self, _: &Spender, _: Reservation, _: Amount) {}
+
+    async fn room(&self, _: &Spender) -> Option<(Amount, Amount)> {
+        None
+    }
 }

@@ -19,6 +19,7 @@ pub mod dns;
 pub mod gateway;
 pub mod git;
 pub mod mask;
+pub mod meter;
 pub mod name;
 pub mod policy;
 pub mod process;
