@@ -14,6 +14,7 @@ mod failure;
 mod keeper;
 mod node;
 mod print;
+mod secrets;
 mod session;
 mod table;
 
