@@ -127,6 +127,10 @@ pub struct ChangeDefinition {
     /// Prefix of the branch name; `nightcrew` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// Paths, as globs, where what has the shape of a token is none, such as test fixtures. Values
+    /// that Nightcrew knows are kept from leaving all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_secrets: Vec<String>,
 }
 
 /// Step kind `report`.

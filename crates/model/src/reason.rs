@@ -59,6 +59,10 @@ codes! {
     PolicyDenied => "policy_denied",
     /// A cap of the budget is reached.
     BudgetExhausted => "budget_exhausted",
+    /// The change held a secret, or what looks like one, and was kept from leaving.
+    SecretInChange => "secret_in_change",
+    /// A credential that the task needs has expired, or cannot be had.
+    CredentialExpired => "credential_expired",
     /// A person denied an approval.
     ApprovalDenied => "approval_denied",
     /// Nobody answered in time.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) mod env;
+pub(crate) mod secret;
 
 /// Self-hosted background agents: an event becomes reviewed changes across a fleet.
 #[derive(Debug, Parser)]
@@ -94,6 +95,9 @@ pub(crate) enum Command {
     /// Repositories: import, list, show
     #[command(subcommand)]
     Inventory(InventoryCommand),
+    /// Secrets: set, list, show, rotate, rm, check, rekey
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// The ledger: show, checkpoint, verify, export
     #[command(subcommand)]
     Ledger(LedgerCommand),

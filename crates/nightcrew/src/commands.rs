@@ -15,6 +15,7 @@ mod ledger;
 mod open;
 mod report;
 mod schema;
+mod secret;
 mod store;
 mod task;
 mod try_once;
@@ -46,6 +47,7 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<u8, Failure> {
         Command::Deny { task, message } => inbox::answer(&global, &task, "deny", &message).await,
         Command::Event(command) => event::execute(&global, command).await,
         Command::Inventory(command) => inventory::execute(&global, command).await,
+        Command::Secret(command) => secret::execute(&global, command).await,
         Command::Ledger(command) => ledger::execute(&global, command).await,
         Command::Store(command) => store::execute(&global, command).await,
         Command::Report { campaign, csv } => report::execute(&global, &campaign, csv).await,

@@ -38,8 +38,20 @@ pub(crate) struct Config {
     pub(crate) exec: ExecDefinition,
     /// How registries of images are reached.
     pub(crate) registry: RegistryConfig,
+    /// The key of the secrets, and how values elsewhere are reached.
+    pub(crate) secrets: egress::secret::SecretsConfig,
+    /// What is searched for in changes before they leave.
+    pub(crate) sweep: Sweep,
     /// Who the person at this machine is.
     pub(crate) person: Person,
+}
+
+/// What is searched for in changes before they leave.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sweep {
+    /// Paths, as globs, where what has the shape of a token is none, in all repositories.
+    pub(crate) allow: Vec<String>,
 }
 
 /// Limits over all campaigns.

@@ -92,6 +92,10 @@ impl DataDir {
         self.keys().join("ledger.key")
     }
 
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
     fn endpoint_file(&self) -> PathBuf {
         self.root.join("server.json")
     }

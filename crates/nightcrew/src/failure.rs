@@ -92,6 +92,25 @@ impl From<store::StoreError> for Failure {
     }
 }
 
+impl From<egress::secret::SecretError> for Failure {
+    fn from(error: egress::secret::SecretError) -> Self {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        let failure = match &error {
+            egress::secret::SecretError::Invalid { .. } => Self::usage(text),
+            _ => Self::new(text),
+        };
+        match error.cure() {
+            Some(cure) => failure.hint(cure),
+            None => failure,
+        }
+    }
+}
+
 impl From<server::ServiceError> for Failure {
     fn from(error: server::ServiceError) -> Self {
         match error {

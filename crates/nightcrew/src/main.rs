@@ -15,6 +15,7 @@ mod keeper;
 mod node;
 mod print;
 mod scratch;
+mod secrets;
 mod session;
 mod table;
 

@@ -58,6 +58,7 @@ impl Node {
         } else {
             (None, serde_json::Value::Null)
         };
+        service.watch_credentials(Arc::new(crate::secrets::Watch::open(config, &data_dir)?));
         service.refresh_all().await?;
         let dispatcher = Dispatcher::start(&service, !is_shared(config));
         let runner = match &supervisor {
@@ -265,6 +266,7 @@ fn start_runner(
     }
     options.registries = config.registry.read()?;
     options.checks = checks();
+    options.allow_secrets.clone_from(&config.sweep.allow);
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
 }

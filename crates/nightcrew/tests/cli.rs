@@ -75,6 +75,7 @@ fn help_says_what_there_is() {
       deny         Say no to what a task asks
       event        Events: send, list, test, replay
       inventory    Repositories: import, list, show
+      secret       Secrets: set, list, show, rotate, rm, check, rekey
       ledger       The ledger: show, checkpoint, verify, export
       store        The store: backup, restore, verify
       report       Reported values of a campaign, as a table or CSV

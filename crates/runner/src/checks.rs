@@ -24,6 +24,7 @@ pub(crate) struct Subject {
     diff: Diff,
     patch: String,
     contents: HashMap<Oid, Vec<u8>>,
+    now: jiff::Timestamp,
 }
 
 /// Reads the files that the validators want, out of a pristine environment: what a workspace shows
@@ -51,6 +52,7 @@ pub(crate) async fn read(
         diff: note.diff,
         patch: note.patch,
         contents: HashMap::new(),
+        now: (work.shared.options.clock)(),
     };
     if wanted.is_empty() {
         return Ok(subject);
@@ -90,7 +92,7 @@ pub(crate) fn judge(checks: &Checks, validator: &Validator, subject: &Subject) -
             "secrets" => result(
                 name,
                 Vec::new(),
-                secrets::find(&subject.patch),
+                secrets::find(&subject.patch, subject.now),
                 "no added line looks like a secret",
             ),
             "whitespace" => result(

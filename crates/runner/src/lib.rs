@@ -19,6 +19,7 @@
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
 //! | `steps` | one file per kind of step |
 //! | `collect`, `verify`, `snapshot` | the work as git objects, and the proof that they are sound |
+//! | `mask`, `sweep` | secrets kept out of what is said, and from leaving with a change |
 //! | `hidden` | finds changes that git was made to overlook |
 //! | `diff`, `pack`, `template` | reading diffs, writing commits, filling in texts |
 //! | `baseline`, `failures`, `checks` | validators |
@@ -42,6 +43,7 @@ mod held;
 mod hidden;
 mod inputs;
 mod log;
+mod mask;
 mod options;
 mod outputs;
 mod pack;
@@ -50,6 +52,7 @@ pub mod root;
 mod services;
 mod snapshot;
 mod steps;
+mod sweep;
 mod talk;
 mod task;
 mod template;
@@ -58,4 +61,5 @@ mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use handle::{Runner, RunnerHandle, StartError};
-pub use options::{Checks, Clock, FileCheck, Mask, NoMask, RunnerOptions};
+pub use mask::{Known, Mask, MaskStream, NoMask};
+pub use options::{Checks, Clock, FileCheck, RunnerOptions};

@@ -14,7 +14,7 @@ use model::protocol::{LogLine, LogStream};
 
 use self::clean::clean;
 use self::keep::Kept;
-use crate::options::Mask;
+use crate::mask::{Mask, MaskStream};
 
 pub(crate) use self::clean::plain;
 
@@ -33,6 +33,8 @@ pub(crate) struct StepLog {
     live_limit: u64,
     out: Partial,
     err: Partial,
+    /// One for each stream, where secrets are looked for across lines.
+    masked: [Option<Box<dyn MaskStream>>; 2],
 }
 
 /// The beginning of a line whose end was not printed yet.
@@ -45,10 +47,12 @@ struct Partial {
 impl StepLog {
     /// An empty log that keeps at most about `limit` bytes.
     pub(crate) fn new(step: u32, limit: u64, mask: Arc<dyn Mask>) -> Self {
+        let masked = [mask.stream(), mask.stream()];
         Self {
             step,
             started: Instant::now(),
             mask,
+            masked,
             kept: Kept::new(limit),
             live: Vec::new(),
             live_bytes: 0,
@@ -59,7 +63,17 @@ impl StepLog {
     }
 
     /// Takes in what was printed.
-    pub(crate) fn write(&mut self, stream: LogStream, mut bytes: &[u8]) {
+    pub(crate) fn write(&mut self, stream: LogStream, bytes: &[u8]) {
+        match &mut self.masked[usize::from(stream == LogStream::Err)] {
+            None => self.take_in(stream, bytes),
+            Some(masked) => {
+                let shown = masked.push(bytes);
+                self.take_in(stream, &shown);
+            }
+        }
+    }
+
+    fn take_in(&mut self, stream: LogStream, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.partial(stream).add(&bytes[..end]);
             self.end_line(stream);
@@ -77,7 +91,12 @@ impl StepLog {
 
     /// Ends lines that were not ended.
     pub(crate) fn flush(&mut self) {
-        for stream in [LogStream::Out, LogStream::Err] {
+        for (number, stream) in [LogStream::Out, LogStream::Err].into_iter().enumerate() {
+            if let Some(mut masked) = self.masked[number].take() {
+                let shown = masked.end();
+                self.take_in(stream, &shown);
+                self.masked[number] = self.mask.stream();
+            }
             let partial = self.partial(stream);
             if !partial.bytes.is_empty() || partial.dropped > 0 {
                 self.end_line(stream);

@@ -1,6 +1,5 @@
 //! What a runner is told at its start.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::root::Registries;
+use crate::mask::{Mask, NoMask};
 
 /// Tells the time; the only way a runner learns it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -20,22 +20,6 @@ pub type FileCheck = Arc<dyn Fn(&str, &str) -> Vec<String> + Send + Sync>;
 /// names `json`, `secrets`, `whitespace` and `conflict-markers` are built in. A file that the check
 /// is not about gives no problems.
 pub type Checks = BTreeMap<String, FileCheck>;
-
-/// Removes secrets from texts before they leave the runner.
-pub trait Mask: Send + Sync {
-    /// The text without secrets. Called with whole lines.
-    fn mask<'a>(&self, text: &'a str) -> Cow<'a, str>;
-}
-
-/// Masks nothing: for runners whose environments hold no secret.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoMask;
-
-impl Mask for NoMask {
-    fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        Cow::Borrowed(text)
-    }
-}
 
 /// How a runner works.
 #[derive(Clone)]
@@ -58,6 +42,8 @@ pub struct RunnerOptions {
     pub clock: Clock,
     /// Removes secrets from logs and outputs.
     pub mask: Arc<dyn Mask>,
+    /// Paths, as globs, where what has the shape of a token is none: in all repositories.
+    pub allow_secrets: Vec<String>,
     /// Checks of files that are not built in.
     pub checks: Checks,
     /// Name and mail address in our commits.
@@ -93,6 +79,7 @@ impl RunnerOptions {
             poll: Duration::from_secs(5),
             clock,
             mask: Arc::new(NoMask),
+            allow_secrets: Vec::new(),
             checks: Checks::new(),
             identity: ("Nightcrew".to_owned(), "nightcrew@localhost".to_owned()),
             history: Some(1),

@@ -12,8 +12,10 @@ use crate::collect::{CollectError, Collected, InnerGit, collect};
 use crate::diff::Diff;
 use crate::environment::destroy;
 use crate::halt::Halt;
+use crate::held::StopWatch;
 use crate::hidden;
 use crate::place::Place;
+use crate::sweep::{self, Finding};
 use crate::task::Work;
 use crate::verify::{Verified, VerifyError, verify};
 
@@ -37,6 +39,9 @@ pub(crate) struct Note {
     pub(crate) commits: Vec<(Oid, Vec<u8>)>,
     pub(crate) diff: Diff,
     pub(crate) patch: String,
+    /// What must not leave with it.
+    #[serde(default)]
+    pub(crate) secrets: Vec<Finding>,
 }
 
 impl Snapshot {
@@ -47,6 +52,7 @@ impl Snapshot {
             commits: Vec::new(),
             diff: Diff::default(),
             patch: String::new(),
+            secrets: Vec::new(),
         };
         Self {
             note,
@@ -54,7 +60,7 @@ impl Snapshot {
         }
     }
 
-    pub(crate) fn new(collected: Collected, verified: Verified) -> Self {
+    pub(crate) fn new(collected: Collected, verified: Verified, secrets: Vec<Finding>) -> Self {
         let commits = collected
             .commits
             .into_iter()
@@ -65,6 +71,7 @@ impl Snapshot {
             commits,
             diff: verified.diff,
             patch: verified.patch,
+            secrets,
         };
         Self {
             note,
@@ -146,9 +153,10 @@ pub(crate) async fn take(
     let snapshot = if collected.tree == base_tree {
         Snapshot::of_nothing(base_tree)
     } else {
+        let rules = work.sweep_rules();
         let environment = pristine.get(work).await.map_err(Err)?;
-        match verify(environment, &mut stop, base_tree, &collected).await {
-            Ok(verified) => Snapshot::new(collected, verified),
+        match checked(environment, &mut stop, base_tree, collected, &rules).await {
+            Ok(snapshot) => snapshot,
             Err(VerifyError::Refused(why)) => return Err(Ok(why)),
             Err(VerifyError::Halt(halt)) => return Err(Err(halt)),
         }
@@ -156,6 +164,24 @@ pub(crate) async fn take(
     refuse_hidden(work, &snapshot).await?;
     work.snapshot = Some(snapshot.clone());
     Ok(snapshot)
+}
+
+/// Verified, and searched for what must not leave.
+async fn checked(
+    environment: &Arc<Environment>,
+    stop: &mut StopWatch,
+    base_tree: Oid,
+    collected: Collected,
+    rules: &sweep::Rules,
+) -> Result<Snapshot, VerifyError> {
+    let verified = verify(environment, stop, base_tree, &collected).await?;
+    let subject = sweep::Subject {
+        base_tree,
+        collected: &collected,
+        verified: &verified,
+    };
+    let secrets = sweep::look(environment, stop, &subject, rules).await?;
+    Ok(Snapshot::new(collected, verified, secrets))
 }
 
 /// What validators see must be what is proposed.

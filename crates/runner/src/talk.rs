@@ -11,6 +11,7 @@ use model::task::Task;
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 use crate::halt::Halt;
 use crate::held::StopWatch;
+use crate::mask::Mask;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -24,6 +25,7 @@ pub(crate) struct Talk {
     pub(crate) task: TaskId,
     pub(crate) epoch: u64,
     pub(crate) stop: StopWatch,
+    pub(crate) mask: Arc<dyn Mask>,
 }
 
 impl Talk {
@@ -33,12 +35,7 @@ impl Talk {
         if let Some(point) = before {
             fault::point(point);
         }
-        let request = ReportRequest {
-            runner: self.runner.clone(),
-            task: self.task,
-            epoch: self.epoch,
-            reports,
-        };
+        let request = self.request(reports);
         let mut pause = FIRST_PAUSE;
         loop {
             match self.control.report(request.clone()).await {
@@ -59,14 +56,22 @@ impl Talk {
         }
     }
 
-    /// Reports while the work is being stopped: tries a few times, and then leaves it to the lease.
-    pub(crate) async fn report_last(&self, reports: Vec<Report>) {
-        let request = ReportRequest {
+    /// What is said leaves without secrets, wherever it came from.
+    fn request(&self, mut reports: Vec<Report>) -> ReportRequest {
+        for report in &mut reports {
+            crate::mask::report(self.mask.as_ref(), report);
+        }
+        ReportRequest {
             runner: self.runner.clone(),
             task: self.task,
             epoch: self.epoch,
             reports,
-        };
+        }
+    }
+
+    /// Reports while the work is being stopped: tries a few times, and then leaves it to the lease.
+    pub(crate) async fn report_last(&self, reports: Vec<Report>) {
+        let request = self.request(reports);
         let mut pause = FIRST_PAUSE;
         for _ in 0..LAST_TRIES {
             match self.control.report(request.clone()).await {

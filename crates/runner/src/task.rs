@@ -26,7 +26,7 @@ use crate::place::Place;
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
 use crate::toolchains::Tool;
-use crate::{inputs, root, services, steps};
+use crate::{inputs, root, services, steps, sweep};
 
 /// What all tasks of a runner share.
 pub(crate) struct Shared {
@@ -78,6 +78,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, assignment: Assignment, stop: Sto
         task: assignment.task.id,
         epoch: assignment.epoch,
         stop,
+        mask: Arc::clone(&shared.options.mask),
     };
     match prepare(&shared, &assignment, &talk).await {
         Ok((base, place, recipe, environment)) => {
@@ -344,6 +345,19 @@ impl Work {
             all.insert(id.clone(), json!(outputs));
         }
         Value::Object(all)
+    }
+
+    /// How the work is searched for what must not leave.
+    pub(crate) fn sweep_rules(&self) -> sweep::Rules {
+        let options = &self.shared.options;
+        let steps = &self.assignment.automation.definition.steps;
+        let own = steps.iter().filter_map(|step| step.change.as_ref());
+        let own = own.flat_map(|change| change.allow_secrets.iter());
+        sweep::Rules {
+            mask: Arc::clone(&options.mask),
+            now: (options.clock)(),
+            allowed: options.allow_secrets.iter().chain(own).cloned().collect(),
+        }
     }
 
     /// What conditions and templates see of the task.

@@ -20,6 +20,8 @@ pub(crate) struct Verified {
     pub(crate) diff: Diff,
     /// The patch, invalid UTF-8 replaced.
     pub(crate) patch: String,
+    /// The name git gave the pack with the objects in the environment that checked them.
+    pub(crate) pack: String,
 }
 
 /// Why they are refused.
@@ -52,6 +54,18 @@ pub(crate) async fn verify(
             crate::outputs::shortened(why, 500)
         )));
     }
+    // `pack\tNAME` (git-index-pack(1), `--stdin`).
+    let pack = String::from_utf8_lossy(&indexed.out);
+    let pack = pack
+        .split_ascii_whitespace()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    if pack.is_empty() || !pack.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(VerifyError::Refused(
+            "git names no pack of its objects".to_owned(),
+        ));
+    }
     let (base, tree) = (base_tree.to_string(), collected.tree.to_string());
     let arguments = [
         "diff-tree",
@@ -83,6 +97,7 @@ pub(crate) async fn verify(
     Ok(Verified {
         diff,
         patch: String::from_utf8_lossy(patch).into_owned(),
+        pack,
     })
 }
 
@@ -112,7 +127,7 @@ pub(crate) async fn contents(
 }
 
 /// `<oid> <kind> <size>\n<content>\n` for each (git-cat-file(1), "batch output").
-fn batch(bytes: &[u8]) -> Option<HashMap<Oid, Vec<u8>>> {
+pub(crate) fn batch(bytes: &[u8]) -> Option<HashMap<Oid, Vec<u8>>> {
     let mut found = HashMap::new();
     let mut rest = bytes;
     while !rest.is_empty() {

@@ -8,6 +8,7 @@ mod automations;
 mod campaigns;
 mod commit;
 mod control_plane;
+mod credentials;
 mod exec_gate;
 mod inventory;
 mod ledger;
@@ -34,6 +35,7 @@ pub use automations::Applied;
 pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
+pub use credentials::{CredentialTrouble, Credentials};
 pub use exec_gate::ExecTotal;
 pub use inventory::Imported;
 pub(crate) use inventory::REPOSITORY;
@@ -168,6 +170,8 @@ pub struct Service {
     pub(crate) lease: std::time::Duration,
     pub(crate) fence: Fence,
     pub(crate) logs: Logs,
+    /// Who knows what is wrong with credentials.
+    credentials: std::sync::OnceLock<Arc<dyn Credentials>>,
     /// Automations by (name, version): they never change once written.
     automations: Mutex<HashMap<(String, u32), Arc<Automation>>>,
     updates: broadcast::Sender<Update>,
@@ -205,6 +209,7 @@ impl Service {
             lease: options.lease,
             fence: options.fence,
             logs: Logs::default(),
+            credentials: std::sync::OnceLock::new(),
             automations: Mutex::default(),
             updates: broadcast::channel(1024).0,
             work: Notify::new(),

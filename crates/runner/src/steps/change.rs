@@ -10,10 +10,12 @@ use model::step::{Outputs, StepOutcome};
 use serde_json::{Value, json};
 
 use super::command::LogSink;
+use crate::diff::added_lines;
 use crate::halt::Halt;
 use crate::outputs::{read_file, shortened, shortened_patch};
 use crate::pack::{Author, commit, name, with_commits};
 use crate::snapshot::{Pristine, Snapshot, take};
+use crate::sweep;
 use crate::task::Work;
 use crate::template::{TemplateError, render};
 
@@ -44,6 +46,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
             "the steps ran and left every file as it was",
         ));
     }
+    refuse_secrets(work, &snapshot)?;
     let diff_class = engine::diff_class::classify(&snapshot.note.patch);
     let (title, body) = texts(work, definition, &snapshot, &diff_class).map_err(|error| {
         Halt::failed(
@@ -54,7 +57,9 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
     let Some((tip, pack)) = commits(work, &snapshot, &title) else {
         return Err(unusable(work, index, "its git objects are no pack").await?);
     };
-    let patch = shortened_patch(snapshot.note.patch, PATCH_BYTES);
+    // A value that the change takes away stands in its patch all the same.
+    let patch = mask_lines(work, &snapshot.note.patch);
+    let patch = shortened_patch(patch, PATCH_BYTES);
     let digests = work
         .talk
         .put(vec![pack, patch.into_bytes(), body.into_bytes()])
@@ -81,6 +86,33 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
     };
     work.pending.push(Report::Proposed { proposal });
     work.flush().await.map(drop)
+}
+
+/// Ends the task when something of the work must not leave.
+fn refuse_secrets(work: &Work, snapshot: &Snapshot) -> Result<(), Halt> {
+    let mut found = snapshot.note.secrets.clone();
+    // Values may have become known since the work was looked through.
+    let added: Vec<&str> = added_lines(&snapshot.note.patch)
+        .iter()
+        .map(|added| added.text)
+        .collect();
+    let mask = work.shared.options.mask.as_ref();
+    if found.is_empty() {
+        found = sweep::known_in(mask, &[("the diff", &added.join("\n"))]);
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Halt::failed(
+        ReasonCode::SecretInChange,
+        sweep::sentence(&found),
+    ))
+}
+
+fn mask_lines(work: &Work, patch: &str) -> String {
+    let mask = &work.shared.options.mask;
+    let lines: Vec<_> = patch.split('\n').map(|line| mask.mask(line)).collect();
+    lines.join("\n")
 }
 
 /// Work that cannot be proposed fails the step, with the reason in its log.

@@ -7,9 +7,8 @@ use model::automation::StepDefinition;
 use model::ids::TaskId;
 use model::protocol::{LogChunk, LogStream};
 use model::reason::ReasonCode;
-use model::step::{Outputs, StepOutcome};
+use model::step::StepOutcome;
 use sandbox::{Environment, Exit, ExitStatus};
-use serde_json::Value;
 
 use crate::control_plane::ControlPlane;
 use crate::exec::{Program, Sink, run as execute};
@@ -146,7 +145,8 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
     }
     let log = sink.store(work).await?;
     let succeeded = outcome == StepOutcome::Succeeded;
-    let values = masked(work, left.outputs);
+    let mut values = left.outputs;
+    crate::mask::outputs(work.shared.options.mask.as_ref(), &mut values);
     work.finished(index, outcome, values, log, millis(exit.wall));
     if !succeeded {
         return Err(work.give_up().await);
@@ -185,20 +185,4 @@ fn outcome(exit: &Exit) -> StepOutcome {
         ExitStatus::TimedOut => StepOutcome::TimedOut,
         ExitStatus::EnvironmentGone => StepOutcome::Failed { code: 137 },
     }
-}
-
-fn masked(work: &Work, mut outputs: Outputs) -> Outputs {
-    let mask = &work.shared.options.mask;
-    for value in outputs.values_mut() {
-        let texts: Vec<&mut Value> = match value {
-            Value::Array(items) => items.iter_mut().collect(),
-            other => vec![other],
-        };
-        for text in texts {
-            if let Value::String(text) = text {
-                *text = mask.mask(text).into_owned();
-            }
-        }
-    }
-    outputs
 }

@@ -79,7 +79,7 @@ async fn status(State(state): State<AppState>) -> Answer<Status> {
         automations: service.automations().await?.len(),
         pending_effects: store.pending_effects(now).await?,
         unsettled: store.count_tasks(unsettled).await?,
-        inbox: store.count_tasks(inbox).await?,
+        inbox: store.count_tasks(inbox).await? + service.credential_troubles().await?.len() as u64,
         isolation: state.isolation.clone(),
     }))
 }

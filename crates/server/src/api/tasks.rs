@@ -17,6 +17,7 @@ use store::{TaskFilter, TaskOrder};
 use super::campaigns::is_yes;
 use super::{Answer, Items, Paging};
 use crate::http::{AppState, Params, PathText, Problem};
+use crate::service::CredentialTrouble;
 use crate::terminal;
 
 pub(super) fn routes() -> Router<AppState> {
@@ -107,15 +108,22 @@ async fn list(
     page(&state, filter, order, &paging).await
 }
 
-async fn inbox(
-    State(state): State<AppState>,
-    Params(paging): Params<Paging>,
-) -> Answer<Items<TaskRow>> {
+#[derive(Serialize)]
+struct Inbox {
+    #[serde(flatten)]
+    tasks: Items<TaskRow>,
+    /// Entries that are no tasks: credentials to mend.
+    credentials: Vec<CredentialTrouble>,
+}
+
+async fn inbox(State(state): State<AppState>, Params(paging): Params<Paging>) -> Answer<Inbox> {
     let filter = TaskFilter {
         inbox: true,
         ..TaskFilter::default()
     };
-    page(&state, filter, TaskOrder::Newest, &paging).await
+    let Json(tasks) = page(&state, filter, TaskOrder::Newest, &paging).await?;
+    let credentials = state.service.credential_troubles().await?;
+    Ok(Json(Inbox { tasks, credentials }))
 }
 
 async fn page(

@@ -14,6 +14,7 @@ use super::parts::{empty, glyph, pager, row_badge, time, token};
 use super::task_parts::method_select;
 use super::{Shown, words};
 use crate::http::{AppState, Params, Session};
+use crate::service::CredentialTrouble;
 
 /// Rows of one page.
 const SHOWN: u32 = 150;
@@ -47,6 +48,8 @@ pub(super) async fn show(
         ..TaskFilter::default()
     };
     let total = store.count_tasks(filter.clone()).await?;
+    let credentials = service.credential_troubles().await?;
+    let waiting = total + credentials.len() as u64;
     let rows = store
         .tasks(
             filter,
@@ -97,11 +100,16 @@ pub(super) async fn show(
     }
     classes.sort_by_key(|class| std::cmp::Reverse(class.rows.len()));
     let main = html! {
-        div.head { h1 { "Inbox" } span.soft { (words::count(total, "thing waits", "things wait")) " for a person" } }
-        @if total == 0 {
+        div.head { h1 { "Inbox" } span.soft { (words::count(waiting, "thing waits", "things wait")) " for a person" } }
+        @if waiting == 0 {
             (empty("Nobody waits for you", &html! {
                 "Changes to review, questions to answer and work that cannot go on without you appear here. Meanwhile, "
                 a href="/campaigns" { "campaigns" } " show what is going on." }))
+        }
+        @if !credentials.is_empty() {
+            section aria-labelledby="h-credentials" { h2 #h-credentials { "Credentials to mend " span.soft { (credentials.len()) } }
+                @for credential in &credentials { (broken(credential, now)) }
+            }
         }
         @if !asks.is_empty() {
             section aria-labelledby="h-asks" { h2 #h-asks { "Asks for consent " span.soft { (asks.len()) } }
@@ -133,6 +141,22 @@ fn heading(row: &TaskRow, now: jiff::Timestamp) -> Markup {
             (row_badge(row))
             a.soft href={ "/campaigns/" (row.campaign) } { (row.automation) }
             (time(row.updated_at, now))
+        }
+    }
+}
+
+/// A credential; what mends it is done on the command line, because values never pass through here.
+fn broken(credential: &CredentialTrouble, now: jiff::Timestamp) -> Markup {
+    html! {
+        article.panel data-item {
+            div.row {
+                strong { (words::safe(&credential.name)) }
+                span.soft { (words::safe(&credential.scope)) }
+                @if let Some(owner) = &credential.owner { span.soft { "for " (words::safe(owner)) } }
+                (time(credential.since, now))
+            }
+            p { (words::safe(&credential.sentence)) }
+            @if let Some(cure) = &credential.cure { p.soft { (words::safe(cure)) } }
         }
     }
 }

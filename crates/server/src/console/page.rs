@@ -57,7 +57,8 @@ impl Draft {
             inbox: true,
             ..TaskFilter::default()
         };
-        let inbox = state.service.store().count_tasks(filter).await?;
+        let credentials = state.service.credential_troubles().await?.len() as u64;
+        let inbox = state.service.store().count_tasks(filter).await? + credentials;
         let title = format!("{} · Nightcrew", self.title);
         let (stream, kinds) = self.live.clone().unwrap_or_default();
         let main = html! {
