@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::exec_policy::{ExecMode, ExecPolicy};
+use crate::network::{Kind, NetworkSpec};
 use crate::report::ProbeResult;
 use crate::spec::{FolderMount, Limits, RootRecipe, TerminalSize};
 use crate::wire::{Malformed, Reader, Writer};
@@ -35,6 +36,7 @@ pub(crate) struct Create {
     /// Host paths the self-test must not find.
     pub(crate) hidden: Vec<PathBuf>,
     pub(crate) limits: Limits,
+    pub(crate) network: Option<NetworkSpec>,
     /// Whether the gate judges what executes. Not part of the message: the supervisor knows.
     pub(crate) gated: bool,
     /// How many files of the root that rules refuse are not hidden in it: set by the supervisor.
@@ -129,6 +131,7 @@ impl Create {
         ] {
             to.optional_number(limit);
         }
+        NetworkSpec::encode(self.network.as_ref(), &mut to);
         to.finish()
     }
 
@@ -185,6 +188,7 @@ impl Create {
                 disk_bytes: from.optional_number()?,
                 disk_inodes: from.optional_number()?,
             },
+            network: NetworkSpec::decode(&mut from)?,
             gated: false,
             unhidden: 0,
         })
@@ -237,13 +241,16 @@ pub(crate) const OVERLAY_STAGE: &str = "mount the workspace as an overlay";
 /// What an environment tells its client.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// Set-up done; carries a pidfd of the init. The self-test may still have failed.
+    /// Set-up done; carries a pidfd of the init, the gate's link where it is gated, and the
+    /// sockets of its network. The self-test may still have failed.
     Ready {
         layers: Vec<String>,
         self_test: Vec<ProbeResult>,
         weaker: Vec<String>,
         /// Where the client finds its cgroups.
         cgroups: Vec<String>,
+        /// What the last descriptors are.
+        network: Vec<Kind>,
     },
     /// Set-up refused.
     Failed(Failure),
@@ -276,6 +283,7 @@ impl Reply {
                 self_test,
                 weaker,
                 cgroups,
+                network,
             } => {
                 to.byte(0);
                 for list in [layers, weaker, cgroups] {
@@ -290,6 +298,7 @@ impl Reply {
                     to.byte(u8::from(probe.passed))
                         .bytes(probe.detail.as_bytes());
                 }
+                Kind::encode(network, &mut to);
             }
             Self::Failed(failure) => {
                 to.byte(1)
@@ -332,6 +341,7 @@ impl Reply {
                     self_test,
                     weaker,
                     cgroups,
+                    network: Kind::decode(&mut from)?,
                 })
             }
             1 => Ok(Self::Failed(Failure {
@@ -481,6 +491,10 @@ pub(crate) mod tests {
                 cpu_seconds: Some(7),
                 ..Limits::default()
             },
+            network: Some(NetworkSpec {
+                ports: vec![1, 65535],
+                certificates: Some(b"\xff".to_vec()),
+            }),
             gated: false,
             unhidden: 0,
         }

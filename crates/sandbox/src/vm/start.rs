@@ -310,6 +310,7 @@ fn check(spec: &EnvironmentSpec) -> Result<(), VmError> {
     let asked = [
         ("home", spec.home.is_some()),
         ("mounts", !spec.mounts.is_empty()),
+        ("network", spec.network.is_some()),
         ("limits.disk_bytes", spec.limits.disk_bytes.is_some()),
         ("limits.disk_inodes", spec.limits.disk_inodes.is_some()),
         ("root.tree", spec.root.tree.is_some()),

@@ -21,6 +21,7 @@ mod kit;
 mod launcher;
 mod limits;
 mod limits_memory;
+mod network;
 mod outcome;
 mod processes;
 mod quota;
@@ -84,6 +85,7 @@ pub(crate) fn main(arguments: &[OsString]) -> i32 {
             Err(error) => say(&format!("cannot craft {kind}: {error}"), 70),
         },
         ["--helper", rest @ ..] => helper::main(rest),
+        ["--network", rest @ ..] => network::main(rest),
         ["--control", name] => perform(name, true),
         [name] => perform(name, false),
         _ => say(
