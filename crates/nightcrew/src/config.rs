@@ -6,6 +6,7 @@ use engine::ports::Rule;
 use model::automation::{ExecDefinition, IsolationDefinition};
 use model::exec::ExecMode;
 use model::fence::Fence;
+use model::network::NetworkLimits;
 use serde::Deserialize;
 
 use crate::cli::Global;
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) isolation: IsolationDefinition,
     /// Which programs may execute in every environment; automations can only tighten it.
     pub(crate) exec: ExecDefinition,
+    /// What environments reach at most; automations can only narrow it.
+    pub(crate) network: NetworkLimits,
     /// Who the person at this machine is.
     pub(crate) person: Person,
 }
@@ -109,7 +112,10 @@ impl Config {
 
     /// What every environment is fenced by at least.
     pub(crate) fn fence(&self) -> Fence {
-        engine::fence::of(&self.isolation, &self.exec)
+        Fence {
+            network: self.network.clone(),
+            ..engine::fence::of(&self.isolation, &self.exec)
+        }
     }
 
     /// The data directory: given, or `nightcrew` under the user's data folder.
@@ -136,6 +142,9 @@ fn read(path: &Path) -> Result<Config, Failure> {
         Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
             .hint("docs/book/configuration.md lists every key")
     })?;
+    if let Err(message) = engine::network::check_limits(&config.network) {
+        return Err(Failure::usage(format!("{}: {message}", path.display())));
+    }
     let exec = &config.exec;
     if exec.mode == Some(ExecMode::Off) && !(exec.deny.is_empty() && exec.report.is_empty()) {
         let text = "[exec] has rules, and `mode = \"off\"` judges nothing";

@@ -145,6 +145,7 @@ pub fn evidence(report: &IsolationReport, fence: &Fence, root: Option<RootEviden
             rules: u32::try_from(rules).unwrap_or(u32::MAX),
         }),
         root,
+        network: None,
     }
 }
 

@@ -320,7 +320,7 @@ impl Home {
         if let Some(channel) = self.connect()
             && let Ok(Answer::Status(status)) = ask(&channel, &Request::Status)
         {
-            return Standing::Ready(Box::new(status));
+            return Standing::Ready(status);
         }
         match self.lock() {
             Ok(Some(_)) => Standing::Dead,

@@ -49,7 +49,7 @@ pub(crate) enum Request {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub(crate) enum Answer {
     /// The environment stands.
-    Status(Status),
+    Status(Box<Status>),
     /// The program runs, and this is its terminal.
     Terminal,
     /// The program ended.

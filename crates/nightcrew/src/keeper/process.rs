@@ -88,7 +88,7 @@ pub(crate) fn start(home: &Home) -> Result<super::message::Status, Failure> {
             .doing("hear the environment's keeper")?;
     }
     match serde_json::from_str(&said) {
-        Ok(Answer::Status(status)) => Ok(status),
+        Ok(Answer::Status(status)) => Ok(*status),
         Ok(Answer::Failed { message, hint }) => {
             let _ = child.wait();
             let failure = Failure::new(message);
@@ -155,7 +155,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
         end: Mutex::new(Some(end)),
         variables: spec.variables.into_iter().collect(),
     };
-    tell(&Answer::Status(keeper.status()));
+    tell(&Answer::Status(Box::new(keeper.status())));
     let served = std::thread::scope(|scope| -> Result<(), Failure> {
         loop {
             let (wanted, ended) =

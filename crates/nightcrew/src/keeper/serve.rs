@@ -47,7 +47,7 @@ fn answer(
     fds: Vec<OwnedFd>,
 ) -> Result<Answer, Failure> {
     match request {
-        Request::Status => Ok(Answer::Status(keeper.status())),
+        Request::Status => Ok(Answer::Status(Box::new(keeper.status()))),
         Request::Exec {
             argv,
             env,
