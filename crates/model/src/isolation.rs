@@ -74,7 +74,7 @@ pub struct Isolation {
 }
 
 /// What an environment could reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkEvidence {
     /// SHA-256 of the rules in force, in hexadecimal: the same rules have the same digest.
     pub policy: String,

@@ -14,6 +14,8 @@
 //! | `base` | cached base trees |
 //! | `place`, `environment` | folders of a task, environments over them |
 //! | `root`, `services` | what an environment is made of, and what runs beside its steps |
+//! | `reach` | an environment with its network |
+//! | `egress` | the only way out of environments, and what happened on it |
 //! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
 //! | `steps` | one file per kind of step |
@@ -29,6 +31,7 @@ mod claim;
 mod collect;
 pub mod control_plane;
 mod diff;
+pub mod egress;
 mod environment;
 mod exec;
 mod failures;
@@ -44,6 +47,7 @@ mod options;
 mod outputs;
 mod pack;
 mod place;
+mod reach;
 pub mod root;
 mod services;
 mod snapshot;
@@ -54,5 +58,6 @@ mod template;
 mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
+pub use egress::{Egress, EgressError, NetworkRequest, NoEgress, Outfit, Records};
 pub use handle::{Runner, RunnerHandle, StartError};
 pub use options::{Checks, Clock, FileCheck, Mask, NoMask, RunnerOptions};

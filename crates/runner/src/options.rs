@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::egress::{Egress, NoEgress};
+
 /// Tells the time; the only way a runner learns it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -52,6 +54,8 @@ pub struct RunnerOptions {
     pub poll: Duration,
     /// The time.
     pub clock: Clock,
+    /// Makes the networks of environments.
+    pub egress: Arc<dyn Egress>,
     /// Removes secrets from logs and outputs.
     pub mask: Arc<dyn Mask>,
     /// Checks of files that are not built in.
@@ -85,6 +89,7 @@ impl RunnerOptions {
             heartbeat: Duration::from_secs(10),
             poll: Duration::from_secs(5),
             clock,
+            egress: Arc::new(NoEgress),
             mask: Arc::new(NoMask),
             checks: Checks::new(),
             identity: ("Nightcrew".to_owned(), "nightcrew@localhost".to_owned()),

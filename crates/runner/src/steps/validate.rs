@@ -102,7 +102,8 @@ impl Judging<'_> {
             None
         };
         self.note(&format!("with the change: {}", command.display()));
-        let program = self.program(work, command, own_timeout);
+        let network = work.network_variables();
+        let program = self.program(work, command, own_timeout, network);
         let mut stop = work.talk.stop.clone();
         let sink = ValidatorSink::new(self.sink(work));
         let (exit, sink) = execute(work.environment()?, program, &mut stop, sink).await?;
@@ -134,10 +135,12 @@ impl Judging<'_> {
             return Ok(known);
         }
         self.note(&format!("on the base: {}", command.display()));
-        let program = self.program(work, command, own_timeout);
+        self.pristine.reaching(work).await?;
+        let network = self.pristine.variables();
+        let program = self.program(work, command, own_timeout, network);
         let mut stop = work.talk.stop.clone();
         let sink = ValidatorSink::new(self.sink(work));
-        let environment: &Arc<Environment> = self.pristine.get(work).await?;
+        let environment: &Arc<Environment> = self.pristine.reaching(work).await?;
         let (exit, sink) = execute(environment, program, &mut stop, sink).await?;
         self.sink = Some(sink.sink);
         let outcome = sink.failures.finish(exit.status);
@@ -147,10 +150,16 @@ impl Judging<'_> {
         Ok(outcome)
     }
 
-    fn program(&self, work: &Work, command: &Command, own_timeout: Option<Length>) -> Program {
+    fn program(
+        &self,
+        work: &Work,
+        command: &Command,
+        own_timeout: Option<Length>,
+        network: Vec<(String, String)>,
+    ) -> Program {
         Program {
             argv: work.beside(command.argv()),
-            env: work.variables(self.index, self.step),
+            env: work.variables(self.index, self.step, network),
             cwd: work.cwd(),
             stdin: None,
             timeout: timeout(work, own_timeout),
