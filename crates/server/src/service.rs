@@ -8,6 +8,7 @@ mod automations;
 mod campaigns;
 mod commit;
 mod control_plane;
+mod egress;
 mod exec_gate;
 mod inventory;
 mod ledger;
@@ -34,6 +35,7 @@ pub use automations::Applied;
 pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
+pub use egress::EgressTotal;
 pub use exec_gate::ExecTotal;
 pub use inventory::Imported;
 pub(crate) use inventory::REPOSITORY;
@@ -121,6 +123,15 @@ pub enum Update {
         denied: u64,
         /// Others so far.
         unknown: u64,
+    },
+    /// Something left a task's environment, or was kept from leaving.
+    Network {
+        /// Which.
+        task: TaskId,
+        /// Refused so far.
+        refused: u64,
+        /// Permitted so far.
+        permitted: u64,
     },
     /// The ledger grew.
     Ledger {

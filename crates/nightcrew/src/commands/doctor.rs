@@ -174,7 +174,7 @@ fn make(fence: &Fence) -> Result<(Isolation, Vec<String>), Failure> {
     let environment = supervisor.create(&spec).doing("make an environment")?;
     let report = environment.report().clone();
     environment.destroy().doing("destroy an environment")?;
-    let isolation = fencing::evidence(&report, fence, None);
+    let isolation = fencing::evidence(&report, fence, None, None);
     Ok((isolation, fencing::missing(&report, fence)))
 }
 

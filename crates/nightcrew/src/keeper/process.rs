@@ -146,6 +146,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
             environment.report(),
             &spec.fence,
             Some(spec.root.evidence.clone()),
+            None,
         ),
         environment: RwLock::new(Some(Arc::new(environment))),
         supervisor: supervisor.process_id(),
