@@ -1,13 +1,13 @@
 //! Git's smart HTTP protocol, as far as rules look: which request is what, and which refs a push
 //! updates (gitprotocol-http, gitprotocol-pack).
 
-/// One ref that a push wants to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefUpdate {
-    /// Full name of the ref.
-    pub name: String,
-    /// Object id it has; all zeros where it does not exist.
-    pub old: String,
-    /// Object id it shall have; all zeros where it is deleted.
-    pub new: String,
-}
+mod packet;
+mod push;
+mod refs;
+mod report;
+mod service;
+
+pub use push::{LONGEST_COMMANDS, MOST_UPDATES, Push, PushError, PushReader};
+pub use refs::RefUpdate;
+pub use report::{RESULT_TYPE, refusal};
+pub use service::{GitRequest, classify, repository};

@@ -21,8 +21,10 @@ pub mod git;
 pub mod mask;
 pub mod name;
 pub mod policy;
+pub mod process;
 pub mod record;
 pub mod secret;
+pub mod tls;
 
 /// The body of a request or an answer on its way through.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BodyError>;

@@ -79,16 +79,17 @@ pub enum NetworkEntry {
 pub struct HostRule {
     /// A name, `*.` and a name for everything below it, or an address.
     pub host: String,
-    /// Ports; 443 when absent.
+    /// Ports. When absent 443, or 80 for `http`; `tcp` has to name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
-    /// How it is spoken to; `tls` when absent.
+    /// How it is spoken to. When absent `https` where methods, paths, git or a credential are named,
+    /// else `tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<NetworkProtocol>,
     /// HTTP methods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
-    /// Paths, with `*` for a part of one segment and `**` for any number of segments.
+    /// Paths, with `*` for a part of one segment and `**` for any number of segments, also none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// Git repositories there.
@@ -131,7 +132,7 @@ pub struct GitRule {
     /// Repositories as paths, with `*` and `**` as in paths; all when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
-    /// Refs that may be pushed to, as full names with `*`; none when absent. Deleting a ref and
+    /// Refs that may be pushed to, as full names with `*` and `**` as in paths; none when absent. Deleting a ref and
     /// pushing what does not follow from it is refused always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub push: Vec<String>,
