@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ::egress::broker::outside::OutsideSettings;
 use engine::ports::Rule;
 use model::automation::{ExecDefinition, IsolationDefinition};
 use model::exec::ExecMode;
@@ -34,7 +35,7 @@ pub(crate) struct Config {
     /// Which programs may execute in every environment; automations can only tighten it.
     pub(crate) exec: ExecDefinition,
     /// What environments reach at most; automations can only narrow it.
-    pub(crate) network: NetworkLimits,
+    pub(crate) network: NetworkConfig,
     /// Who the person at this machine is.
     pub(crate) person: Person,
 }
@@ -55,6 +56,27 @@ pub(crate) struct Limits {
 pub(crate) struct Runner {
     /// Tasks at work at once; twice the number of cores when absent.
     pub(crate) slots: Option<u32>,
+}
+
+/// What environments reach, and how the outside is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NetworkConfig {
+    /// Hosts that no environment reaches.
+    pub(crate) deny: Vec<String>,
+    /// Hosts and bundles: nothing else is reached. No limit when absent.
+    pub(crate) allow_only: Option<Vec<String>>,
+    /// How the outside is reached: fixed addresses, mirrors, a proxy.
+    pub(crate) outside: OutsideSettings,
+}
+
+impl NetworkConfig {
+    fn limits(&self) -> NetworkLimits {
+        NetworkLimits {
+            deny: self.deny.clone(),
+            allow_only: self.allow_only.clone(),
+        }
+    }
 }
 
 /// Restrictions; rules can only tighten.
@@ -113,7 +135,7 @@ impl Config {
     /// What every environment is fenced by at least.
     pub(crate) fn fence(&self) -> Fence {
         Fence {
-            network: self.network.clone(),
+            network: self.network.limits(),
             ..engine::fence::of(&self.isolation, &self.exec)
         }
     }
@@ -142,7 +164,7 @@ fn read(path: &Path) -> Result<Config, Failure> {
         Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
             .hint("docs/book/configuration.md lists every key")
     })?;
-    if let Err(message) = engine::network::check_limits(&config.network) {
+    if let Err(message) = engine::network::check_limits(&config.network.limits()) {
         return Err(Failure::usage(format!("{}: {message}", path.display())));
     }
     let exec = &config.exec;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Config;
 use crate::data_dir::{DataDir, Endpoint};
+use crate::egress::Broker;
 use crate::failure::{Doing, Failure};
 use crate::print;
 
@@ -264,6 +265,7 @@ fn start_runner(
         options.slots = slots;
     }
     options.checks = checks();
+    options.egress = Arc::new(Broker::new(&config.network.outside)?);
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
 }

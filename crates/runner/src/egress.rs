@@ -219,21 +219,21 @@ impl Pumped {
         let mut pause = BEAT;
         while tokio::time::timeout(pause, &mut ended).await.is_err() {
             // A flood comes in ever fewer batches; what does not fit is counted.
-            pause = if self.pass(None).await >= MOST_EGRESS_EVENTS {
+            pause = if self.pass(None).await.unwrap_or(0) >= MOST_EGRESS_EVENTS {
                 (pause * 2).min(LONGEST_PAUSE)
             } else {
                 BEAT
             };
         }
         self.egress.detach(&self.environment).await;
-        self.pass(Some(LAST_TRIES)).await;
+        while self.pass(Some(LAST_TRIES)).await.is_some() {}
     }
 
-    /// Passes on what happened; how many events.
-    async fn pass(&self, tries: Option<u32>) -> usize {
+    /// Passes on what happened, if anything did; how many events.
+    async fn pass(&self, tries: Option<u32>) -> Option<usize> {
         let records = self.egress.records(&self.environment).await;
         if records.is_empty() {
-            return 0;
+            return None;
         }
         let events = records.events.len();
         let batch = EgressBatch {
@@ -244,7 +244,7 @@ impl Pumped {
             ..self.header.clone()
         };
         send(&*self.control, &batch, tries.unwrap_or(u32::MAX)).await;
-        events
+        Some(events)
     }
 }
 

@@ -38,7 +38,7 @@ pub use client::{Environment, Running, Supervisor, SupervisorOptions, Terminal};
 pub use error::SandboxError;
 pub use escape::{EscapeAttempt, escape_attempts};
 pub use exec_policy::{Digest, ExecEvent, ExecMode, ExecPolicy, ExecRule, ExecTarget, RuleVerdict};
-pub use identity::SANDBOX_UID;
+pub use identity::{SANDBOX_UID, outside_identity};
 pub use layer::{prepare_base, remove_layer};
 pub use network::{NetworkSockets, NetworkSpec};
 pub use preflight::{Finding, Preflight, State, preflight};

@@ -149,6 +149,10 @@ impl Served {
                     wire::descriptors(parent, attach.descriptors()).map_err(ProcessError::Talk)?;
                 self.attach(*attach, descriptors).map(Done::Attached)
             }
+            Wish::Prepare(environment) => match self.broker.prepare(&environment) {
+                Ok(handle) => Ok(Done::Prepared(handle.certificate)),
+                Err(error) => Err(error.to_string()),
+            },
             Wish::Detach(environment) => Ok(self.detach(environment)),
             Wish::Update {
                 environment,
