@@ -13,12 +13,14 @@
 //! | `channel` | messages with descriptors over a local socket |
 //! | `message` | what commands and keepers say to each other |
 //! | `process` | the keeper itself |
+//! | `reach` | its network, with a broker of its own |
 //! | `serve` | answering one command |
 
 pub(crate) mod channel;
 pub(crate) mod home;
 pub(crate) mod message;
 pub(crate) mod process;
+mod reach;
 mod serve;
 pub(crate) mod snapshot;
 pub(crate) mod spec;
