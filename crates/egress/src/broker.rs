@@ -100,6 +100,9 @@ pub enum AttachError {
     /// One of this id is served already.
     #[error("environment {0} is attached already")]
     Twice(String),
+    /// Too many are being made at once.
+    #[error("too many environments are being made at once")]
+    TooMany,
     /// None of this id is served.
     #[error("environment {0} is not attached")]
     Unknown(String),
@@ -146,8 +149,13 @@ pub(crate) struct Shared {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) clock: Clock,
     environments: Mutex<HashMap<String, Arc<Environment>>>,
+    /// Authorities of environments that are being made: they trust them from their beginning.
+    prepared: Mutex<HashMap<String, crate::tls::authority::Authority>>,
     stopped: Mutex<BTreeSet<Scope>>,
 }
+
+/// Most environments that are being made at once.
+const MOST_PREPARED: usize = 1024;
 
 /// Serves environments. Has to live in a runtime of tokio; dropping it ends everything.
 pub struct Broker(Arc<Shared>);
@@ -173,8 +181,28 @@ impl Broker {
             gateway,
             clock,
             environments: Mutex::default(),
+            prepared: Mutex::default(),
             stopped: Mutex::default(),
         }))
+    }
+
+    /// Makes the authority of an environment that is about to be made, for it to trust. The next
+    /// attach of this id takes it.
+    ///
+    /// # Errors
+    /// [`AttachError`].
+    pub fn prepare(&self, environment: &str) -> Result<Handle, AttachError> {
+        if self.0.environments().contains_key(environment) {
+            return Err(AttachError::Twice(environment.to_owned()));
+        }
+        let authority = crate::tls::authority::Authority::new((self.0.clock)())?;
+        let certificate = authority.pem().to_owned();
+        let mut prepared = self.0.prepared();
+        if prepared.len() >= MOST_PREPARED && !prepared.contains_key(environment) {
+            return Err(AttachError::TooMany);
+        }
+        prepared.insert(environment.to_owned(), authority);
+        Ok(Handle { certificate })
     }
 
     /// Serves one more environment.
@@ -205,6 +233,7 @@ impl Broker {
 
     /// Ends the service of an environment: its connections are cut and its sockets closed.
     pub fn detach(&self, environment: &str) -> Option<Used> {
+        self.0.prepared().remove(environment);
         let known = self.0.environments().remove(environment)?;
         known.end();
         Some(known.volume.used())
@@ -259,6 +288,23 @@ impl Drop for Broker {
 }
 
 impl Shared {
+    fn prepared(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<String, crate::tls::authority::Authority>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The authority of an environment that is being attached.
+    pub(crate) fn authority(
+        &self,
+        environment: &str,
+    ) -> Result<crate::tls::authority::Authority, AuthorityError> {
+        match self.prepared().remove(environment) {
+            Some(authority) => Ok(authority),
+            None => crate::tls::authority::Authority::new((self.clock)()),
+        }
+    }
+
     fn environments(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Environment>>> {
         self.environments
             .lock()

@@ -8,6 +8,9 @@ use crate::condition::Condition;
 use crate::schedule::Schedule;
 
 mod environment;
+mod network;
+
+pub(crate) use network::check_host;
 
 /// Something wrong in an automation file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +96,7 @@ fn nearest_key(message: &str, given: &str) -> Option<String> {
     (best.0 <= 3).then(|| format!("did you mean `{}`?", best.1))
 }
 
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

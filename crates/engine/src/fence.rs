@@ -7,6 +7,7 @@ use model::automation::{ExecDefinition, ExecRuleDefinition, IsolationDefinition}
 use model::exec::{ExecMode, ExecTarget};
 use model::fence::Fence;
 use model::isolation::IsolationLevel;
+use model::network::NetworkLimits;
 
 /// What one side asks for. Where it accepts weaker, it requires nothing.
 #[must_use]
@@ -36,6 +37,7 @@ pub fn of(isolation: &IsolationDefinition, exec: &ExecDefinition) -> Fence {
             mode: Some(mode),
             ..exec.clone()
         },
+        network: NetworkLimits::default(),
     }
 }
 
@@ -51,6 +53,7 @@ pub fn strictest(first: &Fence, second: &Fence) -> Fence {
         wanted_layers: union(&first.wanted_layers, &second.wanted_layers, |a, b| a == b),
         required_mode: first.required_mode.max(second.required_mode),
         exec: exec(&first.exec, &second.exec),
+        network: crate::network::tightest(&first.network, &second.network),
     }
 }
 

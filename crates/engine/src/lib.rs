@@ -13,6 +13,7 @@ pub mod definition;
 pub mod diff_class;
 pub mod fence;
 pub mod matching;
+pub mod network;
 pub mod ports;
 pub mod rejection;
 pub mod retry;

@@ -149,14 +149,81 @@ pub struct EgressBatch {
     pub task: TaskId,
     /// The lease under which it worked.
     pub epoch: u64,
-    /// Number of the batch within the epoch, from 0.
+    /// Number of the batch within the epoch, from 0. Sending a batch again is no second one.
     pub batch: u32,
+    /// Where it happened, when that was not the environment in which the task works: `baseline`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub environment: String,
     /// What happened.
     pub events: Vec<EgressEvent>,
     /// Refusals beyond those, under flood.
     pub more_refused: u64,
     /// Permitted ones beyond those.
     pub more_permitted: u64,
+}
+
+/// Batches of one assignment, at most: their numbers fill the lower bits of a leaf's number.
+pub const MOST_EGRESS_BATCHES: u32 = 1 << 20;
+
+impl EgressBatch {
+    /// The number of its leaf in the ledger: epoch and batch in one.
+    #[must_use]
+    pub fn leaf_seq(&self) -> u64 {
+        self.epoch
+            .saturating_mul(u64::from(MOST_EGRESS_BATCHES))
+            .saturating_add(u64::from(self.batch))
+    }
+
+    /// Epoch and batch of a leaf's number.
+    #[must_use]
+    pub fn of_leaf_seq(seq: u64) -> (u64, u32) {
+        let most = u64::from(MOST_EGRESS_BATCHES);
+        // The remainder is below 2²⁰.
+        (seq / most, (seq % most) as u32)
+    }
+
+    /// Refused and permitted things that it stands for.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let mut counts = (self.more_refused, self.more_permitted);
+        for event in &self.events {
+            let count = if event.refused.is_some() {
+                &mut counts.0
+            } else {
+                &mut counts.1
+            };
+            *count = count.saturating_add(event.count);
+        }
+        counts
+    }
+
+    /// Bytes from the environment, and to it, of the listed events.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let sum = |of: fn(&EgressEvent) -> u64| {
+            let all = self.events.iter().map(of);
+            all.fold(0, u64::saturating_add)
+        };
+        (sum(|event| event.sent), sum(|event| event.received))
+    }
+}
+
+/// A batch as the control plane keeps it: what its leaf in the ledger stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptEgressBatch {
+    /// Version of this form.
+    pub v: u32,
+    /// When it arrived.
+    pub at: jiff::Timestamp,
+    /// Refused things that it stands for.
+    pub refused: u64,
+    /// Permitted things that it stands for.
+    pub permitted: u64,
+    /// Root of the Merkle tree (RFC 6962) over the listed events, each as one line of JSON.
+    pub root: String,
+    /// What the runner said.
+    #[serde(flatten)]
+    pub batch: EgressBatch,
 }
 
 /// Text from outside made harmless: printable, and at most [`LONGEST_TEXT`] bytes.

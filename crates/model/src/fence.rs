@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::automation::ExecDefinition;
 use crate::exec::ExecMode;
 use crate::isolation::IsolationLevel;
+use crate::network::NetworkLimits;
 
 /// Wishes about the fence of an environment. What is *required* is refused where the host cannot
 /// do it; what is only *wanted* is done without, and the evidence says so.
@@ -23,4 +24,6 @@ pub struct Fence {
     pub required_mode: ExecMode,
     /// Exec control asked for; its mode is at least the required one.
     pub exec: ExecDefinition,
+    /// What may be reached at most.
+    pub network: NetworkLimits,
 }

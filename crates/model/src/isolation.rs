@@ -68,6 +68,21 @@ pub struct Isolation {
     /// What the root was made of; absent in older facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<RootEvidence>,
+    /// What could be reached; absent where nothing could, and in older facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkEvidence>,
+}
+
+/// What an environment could reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkEvidence {
+    /// SHA-256 of the rules in force, in hexadecimal: the same rules have the same digest.
+    pub policy: String,
+    /// Number of rules.
+    pub rules: u32,
+    /// What the server's limits took away, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub narrowed: Vec<String>,
 }
 
 /// How executable content was judged.

@@ -22,6 +22,48 @@ impl NetworkDefinition {
     }
 }
 
+/// Names of the bundles that ship: lists of hosts that a package manager or the like needs.
+pub const BUNDLES: &[&str] = &[
+    "alpine",
+    "crates",
+    "debian",
+    "github-read",
+    "go",
+    "gradle",
+    "maven",
+    "nodejs",
+    "npm",
+    "nuget",
+    "packagist",
+    "pypi",
+    "rubygems",
+    "rustup",
+    "ubuntu",
+];
+
+/// Most entries of a definition.
+pub const MOST_ENTRIES: usize = 256;
+
+/// Most values of one key of a rule.
+pub const MOST_VALUES: usize = 256;
+
+/// Most ports that all rules of a definition name together, beside 80 and 443.
+pub const MOST_PORTS: usize = 64;
+
+/// What a server permits at most, whatever automations ask for: its configuration's `[network]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkLimits {
+    /// Hosts that no environment reaches: a name, `*.` and a name for everything below it, or an
+    /// address.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
+    /// Hosts, as in `deny`, and names of bundles: nothing else may be reached. No limit when
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_only: Option<Vec<String>>,
+}
+
 /// One thing that may be reached: a bundle by its name, or a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkEntry {

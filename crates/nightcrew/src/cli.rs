@@ -297,6 +297,14 @@ pub(crate) enum TaskCommand {
         /// Task: id, beginning of an id, or repository
         task: String,
     },
+    /// Show what left its environments, or was kept from leaving
+    Network {
+        /// Task: id, beginning of an id, or repository
+        task: String,
+        /// Batches, at most; the oldest first
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
     /// Show what happened, fact by fact
     Facts {
         /// Task: id, beginning of an id, or repository

@@ -4,10 +4,12 @@ mod registry;
 
 use std::path::{Path, PathBuf};
 
+use ::egress::broker::outside::OutsideSettings;
 use engine::ports::Rule;
 use model::automation::{ExecDefinition, IsolationDefinition};
 use model::exec::ExecMode;
 use model::fence::Fence;
+use model::network::NetworkLimits;
 use serde::Deserialize;
 
 pub(crate) use registry::RegistryConfig;
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) secrets: egress::secret::SecretsConfig,
     /// What is searched for in changes before they leave.
     pub(crate) sweep: Sweep,
+    /// What environments reach at most; automations can only narrow it.
+    pub(crate) network: NetworkConfig,
     /// Who the person at this machine is.
     pub(crate) person: Person,
 }
@@ -70,6 +74,27 @@ pub(crate) struct Limits {
 pub(crate) struct Runner {
     /// Tasks at work at once; twice the number of cores when absent.
     pub(crate) slots: Option<u32>,
+}
+
+/// What environments reach, and how the outside is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NetworkConfig {
+    /// Hosts that no environment reaches.
+    pub(crate) deny: Vec<String>,
+    /// Hosts and bundles: nothing else is reached. No limit when absent.
+    pub(crate) allow_only: Option<Vec<String>>,
+    /// How the outside is reached: fixed addresses, mirrors, a proxy.
+    pub(crate) outside: OutsideSettings,
+}
+
+impl NetworkConfig {
+    fn limits(&self) -> NetworkLimits {
+        NetworkLimits {
+            deny: self.deny.clone(),
+            allow_only: self.allow_only.clone(),
+        }
+    }
 }
 
 /// Restrictions; rules can only tighten.
@@ -127,7 +152,10 @@ impl Config {
 
     /// What every environment is fenced by at least.
     pub(crate) fn fence(&self) -> Fence {
-        engine::fence::of(&self.isolation, &self.exec)
+        Fence {
+            network: self.network.limits(),
+            ..engine::fence::of(&self.isolation, &self.exec)
+        }
     }
 
     /// The data directory: given, or `nightcrew` under the user's data folder.
@@ -154,6 +182,9 @@ fn read(path: &Path) -> Result<Config, Failure> {
         Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
             .hint("docs/book/configuration.md lists every key")
     })?;
+    if let Err(message) = engine::network::check_limits(&config.network.limits()) {
+        return Err(Failure::usage(format!("{}: {message}", path.display())));
+    }
     let exec = &config.exec;
     if exec.mode == Some(ExecMode::Off) && !(exec.deny.is_empty() && exec.report.is_empty()) {
         let text = "[exec] has rules, and `mode = \"off\"` judges nothing";

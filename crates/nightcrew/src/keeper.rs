@@ -15,6 +15,7 @@
 //! | `message` | what commands and keepers say to each other |
 //! | `process` | the keeper itself |
 //! | `commands` | what its recipe runs before anybody uses it |
+//! | `reach` | its network, with a broker of its own |
 //! | `serve` | answering one command |
 
 mod bases;
@@ -23,6 +24,7 @@ mod commands;
 pub(crate) mod home;
 pub(crate) mod message;
 pub(crate) mod process;
+mod reach;
 mod serve;
 pub(crate) mod snapshot;
 pub(crate) mod spec;

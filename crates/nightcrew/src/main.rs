@@ -9,6 +9,7 @@ mod clock;
 mod commands;
 mod config;
 mod data_dir;
+mod egress;
 mod embedded;
 mod failure;
 mod keeper;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
     // The supervisor of environments is this program under another name; it must begin before
     // any runtime or thread does.
     sandbox::supervisor::run_if_requested();
+    if let Some(code) = egress::run_if_requested() {
+        return code;
+    }
     if let Some(code) = keeper::process::run_if_requested() {
         return code;
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Config;
 use crate::data_dir::{DataDir, Endpoint};
+use crate::egress::Broker;
 use crate::failure::{Doing, Failure};
 use crate::print;
 
@@ -267,6 +268,7 @@ fn start_runner(
     options.registries = config.registry.read()?;
     options.checks = checks();
     options.allow_secrets.clone_from(&config.sweep.allow);
+    options.egress = Arc::new(Broker::new(&config.network.outside)?);
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
 }

@@ -34,7 +34,7 @@ impl Work {
         for argv in prepare.chain(&ready.start) {
             let program = Program {
                 argv: argv.clone(),
-                env: ready.env.clone().into_iter().collect(),
+                env: self.recipe_variables(),
                 cwd: ready.workdir.clone(),
                 stdin: None,
                 timeout: self.shared.options.step_timeout,

@@ -1,6 +1,7 @@
 //! The runner's view of the control plane: it only ever dials out.
 
 use async_trait::async_trait;
+use model::egress::EgressBatch;
 use model::exec::ExecBatch;
 use model::protocol::{
     Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, ReportRequest,
@@ -38,6 +39,10 @@ pub trait ControlPlane: Send + Sync + 'static {
 
     /// Records what exec control refused or saw. Sending a batch again is no second one.
     async fn exec_events(&self, batch: ExecBatch) -> Result<(), ControlPlaneError>;
+
+    /// Records what left environments or was kept from leaving. Sending a batch again is no second
+    /// one.
+    async fn egress_events(&self, batch: EgressBatch) -> Result<(), ControlPlaneError>;
 
     /// Stores blobs durably; their digests, in order.
     async fn put_blobs(&self, blobs: Vec<Vec<u8>>) -> Result<Vec<String>, ControlPlaneError>;

@@ -11,8 +11,10 @@ use model::fence::Fence;
 use model::isolation::{Isolation, RootEvidence, RootKind};
 use sandbox::{Environment, EnvironmentSpec, RootRecipe, Supervisor, Workspace};
 
+use crate::egress;
 use crate::fencing;
 use crate::halt::Halt;
+use crate::reach::{Made, Reach, Way};
 use crate::root;
 
 /// Life of an environment; steps have their own, shorter bounds.
@@ -28,16 +30,37 @@ pub(crate) struct Recipe {
     pub(crate) fence: Fence,
     /// Absent for the host's programs without set-up.
     pub(crate) root: Option<root::Ready>,
+    pub(crate) way: Way,
 }
 
 impl Recipe {
-    /// Makes an environment over the base, with its own layer and outputs.
+    /// Makes an environment over the base, with its own layer and outputs, and its network if it
+    /// has one. One that asks for a network and does not get it is not made.
     pub(crate) async fn make(
         &self,
         id: String,
         layer: PathBuf,
         outputs: PathBuf,
-    ) -> Result<Arc<Environment>, Halt> {
+        reach: Reach,
+    ) -> Result<Made, Halt> {
+        let wanted = &self.definition.network;
+        let outfit = self.way.prepare(&id, wanted, &self.fence, reach).await?;
+        let mut spec = self.spec(id.clone(), layer, outputs);
+        if let Some(outfit) = &outfit {
+            egress::equip(&mut spec, outfit);
+        }
+        match self.create(spec).await {
+            Ok(environment) => self.way.open(environment, outfit, reach).await,
+            Err(halt) => {
+                if outfit.is_some() {
+                    self.way.close(&id).await;
+                }
+                Err(halt)
+            }
+        }
+    }
+
+    fn spec(&self, id: String, layer: PathBuf, outputs: PathBuf) -> EnvironmentSpec {
         let mut spec = EnvironmentSpec::new(
             id,
             Workspace {
@@ -71,6 +94,10 @@ impl Recipe {
         spec.limits = fencing::limits(&self.definition.limits, LIFE);
         spec.exec = fencing::exec_policy(&self.fence.exec);
         spec.required = fencing::required(&self.fence);
+        spec
+    }
+
+    async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<Environment>, Halt> {
         let supervisor = Arc::clone(&self.supervisor);
         let made = tokio::task::spawn_blocking(move || supervisor.create(&spec)).await;
         let made =
@@ -85,7 +112,7 @@ impl Recipe {
     }
 
     /// The evidence that facts keep.
-    pub(crate) fn evidence(&self, environment: &Environment) -> Isolation {
+    pub(crate) fn evidence(&self, made: &Made) -> Isolation {
         let host = RootEvidence {
             kind: RootKind::Host,
             digest: None,
@@ -97,7 +124,9 @@ impl Recipe {
             .root
             .as_ref()
             .map_or(host, |root| root.evidence.clone());
-        fencing::evidence(environment.report(), &self.fence, Some(root))
+        let network = made.outfit().map(|outfit| outfit.evidence.clone());
+        let report = made.environment.report();
+        fencing::evidence(report, &self.fence, Some(root), network)
     }
 
     /// Whether somebody may want to know what executes.

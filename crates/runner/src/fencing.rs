@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::automation::{ExecDefinition, ExecRuleDefinition, LimitsDefinition};
 use model::exec::{ExecMode, ExecTarget};
 use model::fence::Fence;
-use model::isolation::{ExecEvidence, Isolation, IsolationLevel, RootEvidence};
+use model::isolation::{ExecEvidence, Isolation, IsolationLevel, NetworkEvidence, RootEvidence};
 use sandbox::{ExecPolicy, ExecRule, IsolationReport, Limits, Required, RuleVerdict};
 use sha2::{Digest as _, Sha256};
 
@@ -122,7 +122,12 @@ pub const fn level(level: sandbox::IsolationLevel) -> IsolationLevel {
 
 /// The evidence that facts keep, of an environment with this report.
 #[must_use]
-pub fn evidence(report: &IsolationReport, fence: &Fence, root: Option<RootEvidence>) -> Isolation {
+pub fn evidence(
+    report: &IsolationReport,
+    fence: &Fence,
+    root: Option<RootEvidence>,
+    network: Option<NetworkEvidence>,
+) -> Isolation {
     let held = report.self_test.iter().filter(|probe| probe.passed).count();
     let exec = &fence.exec;
     let rules = exec.deny.len() + exec.allow.len() + exec.report.len();
@@ -145,6 +150,7 @@ pub fn evidence(report: &IsolationReport, fence: &Fence, root: Option<RootEviden
             rules: u32::try_from(rules).unwrap_or(u32::MAX),
         }),
         root,
+        network,
     }
 }
 
@@ -218,7 +224,7 @@ mod tests {
         };
         let reached = report(sandbox::IsolationLevel::L0, &["user"]);
         assert!(missing(&reached, &fence).is_empty());
-        let isolation = evidence(&reached, &fence, None);
+        let isolation = evidence(&reached, &fence, None, None);
         assert_eq!(isolation.weaker.len(), 4, "{:?}", isolation.weaker);
         assert_eq!(isolation.exec, None);
         fence.required_mode = ExecMode::DenyList;
@@ -226,7 +232,7 @@ mod tests {
         assert_eq!(missing(&reached, &fence).len(), 2);
         let enough = report(sandbox::IsolationLevel::L1, &["landlock", "exec-gate"]);
         assert!(missing(&enough, &fence).is_empty());
-        let exec = evidence(&enough, &fence, None).exec.unwrap();
+        let exec = evidence(&enough, &fence, None, None).exec.unwrap();
         assert_eq!((exec.mode, exec.rules), (ExecMode::DenyList, 1));
     }
 

@@ -15,6 +15,8 @@
 //! | `place`, `environment` | folders of a task, environments over them |
 //! | `before`, `toolchains` | what happens before the first step: versions compared, commands of the recipe |
 //! | `root`, `services` | what an environment is made of, and what runs beside its steps |
+//! | `reach` | an environment with its network |
+//! | `egress` | the only way out of environments, and what happened on it |
 //! | `fencing` | what is asked for and what was reached, in the words of sandbox and model |
 //! | `exec`, `log` | runs programs inside; what they print, cleaned, bounded and masked |
 //! | `steps` | one file per kind of step |
@@ -32,6 +34,7 @@ mod claim;
 mod collect;
 pub mod control_plane;
 mod diff;
+pub mod egress;
 mod environment;
 mod exec;
 mod failures;
@@ -48,6 +51,7 @@ mod options;
 mod outputs;
 mod pack;
 mod place;
+mod reach;
 pub mod root;
 mod services;
 mod snapshot;
@@ -60,6 +64,7 @@ pub mod toolchains;
 mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
+pub use egress::{Egress, EgressError, NetworkRequest, NoEgress, Outfit, Records};
 pub use handle::{Runner, RunnerHandle, StartError};
 pub use mask::{Known, Mask, MaskStream, NoMask};
 pub use options::{Checks, Clock, FileCheck, RunnerOptions};

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::root::Registries;
+use crate::egress::{Egress, NoEgress};
 use crate::mask::{Mask, NoMask};
+use crate::root::Registries;
 
 /// Tells the time; the only way a runner learns it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -40,6 +41,8 @@ pub struct RunnerOptions {
     pub poll: Duration,
     /// The time.
     pub clock: Clock,
+    /// Makes the networks of environments.
+    pub egress: Arc<dyn Egress>,
     /// Removes secrets from logs and outputs.
     pub mask: Arc<dyn Mask>,
     /// Paths, as globs, where what has the shape of a token is none: in all repositories.
@@ -78,6 +81,7 @@ impl RunnerOptions {
             heartbeat: Duration::from_secs(10),
             poll: Duration::from_secs(5),
             clock,
+            egress: Arc::new(NoEgress),
             mask: Arc::new(NoMask),
             allow_secrets: Vec::new(),
             checks: Checks::new(),

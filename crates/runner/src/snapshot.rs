@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::collect::{CollectError, Collected, InnerGit, collect};
 use crate::diff::Diff;
-use crate::environment::destroy;
 use crate::halt::Halt;
 use crate::held::StopWatch;
 use crate::hidden;
 use crate::place::Place;
+use crate::reach::{Made, Reach};
 use crate::sweep::{self, Finding};
 use crate::task::Work;
 use crate::verify::{Verified, VerifyError, verify};
@@ -103,33 +103,58 @@ impl Snapshot {
     }
 }
 
-/// An environment over the base in which nothing of the task ran, made when it is first needed.
+/// Environments over the base in which nothing of the task ran, made when they are first needed.
 #[derive(Default)]
-pub(crate) struct Pristine(Option<Arc<Environment>>);
+pub(crate) struct Pristine {
+    /// Reaches nothing: where we look at the work.
+    closed: Option<Made>,
+    /// Reaches what the task does, without credentials: where commands say what the base is like.
+    /// The same as the other where the task reaches nothing.
+    reaching: Option<Made>,
+}
 
 impl Pristine {
-    /// The environment.
+    /// One that reaches nothing.
     pub(crate) async fn get(&mut self, work: &mut Work) -> Result<&Arc<Environment>, Halt> {
-        let environment = match self.0.take() {
-            Some(environment) => environment,
-            None => {
-                work.pristine += 1;
-                let (layer, outputs) = work.place.pristine(work.pristine);
-                std::fs::create_dir(&outputs)
-                    .map_err(|error| Halt::broken("cannot make a folder", &error))?;
-                let name = format!("{}-pristine-{}", work.assignment.task.id, work.pristine);
-                work.recipe.make(name, layer, outputs).await?
-            }
+        let made = match self.closed.take() {
+            Some(made) => made,
+            None => make(work, Reach::Nothing).await?,
         };
-        Ok(self.0.insert(environment))
+        Ok(&self.closed.insert(made).environment)
     }
 
-    /// Destroys it, if it was made.
+    /// One that reaches what the task does.
+    pub(crate) async fn reaching(&mut self, work: &mut Work) -> Result<&Arc<Environment>, Halt> {
+        if work.recipe.definition.network.is_default() {
+            return self.get(work).await;
+        }
+        let made = match self.reaching.take() {
+            Some(made) => made,
+            None => make(work, Reach::RulesWithoutCredentials).await?,
+        };
+        Ok(&self.reaching.insert(made).environment)
+    }
+
+    /// Variables that the network of that one needs.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let made = self.reaching.as_ref();
+        made.map(Made::variables).unwrap_or_default()
+    }
+
+    /// Destroys what was made.
     pub(crate) async fn end(self) {
-        if let Some(environment) = self.0 {
-            destroy(environment).await;
+        for made in [self.closed, self.reaching].into_iter().flatten() {
+            made.end().await;
         }
     }
+}
+
+async fn make(work: &mut Work, reach: Reach) -> Result<Made, Halt> {
+    work.pristine += 1;
+    let (layer, outputs) = work.place.pristine(work.pristine);
+    std::fs::create_dir(&outputs).map_err(|error| Halt::broken("cannot make a folder", &error))?;
+    let name = format!("{}-pristine-{}", work.assignment.task.id, work.pristine);
+    work.recipe.make(name, layer, outputs, reach).await
 }
 
 /// The work as it stands, from the last time it was looked at if no command ran since. `Err(Ok)`

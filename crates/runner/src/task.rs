@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 
 use crate::base::{BaseLease, Bases};
 use crate::control_plane::ControlPlane;
-use crate::environment::{Recipe, destroy};
+use crate::environment::Recipe;
 use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
 use crate::options::RunnerOptions;
 use crate::place::Place;
+use crate::reach::{Made, Reach, Way};
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
 use crate::toolchains::Tool;
@@ -50,7 +51,7 @@ pub(crate) struct Work {
     pub(crate) recipe: Recipe,
     pub(crate) isolation: Isolation,
     /// Absent once the task lets go of it.
-    pub(crate) environment: Option<Arc<Environment>>,
+    pub(crate) environment: Option<Made>,
     /// Outputs of finished steps, by step id.
     pub(crate) outputs: BTreeMap<String, Outputs>,
     /// Results of validators.
@@ -125,7 +126,7 @@ async fn prepare(
     shared: &Arc<Shared>,
     assignment: &Assignment,
     talk: &Talk,
-) -> Result<(BaseLease, Place, Recipe, Arc<Environment>), Halt> {
+) -> Result<(BaseLease, Place, Recipe, Made), Halt> {
     let mut stop = talk.stop.clone();
     let taking = shared
         .bases
@@ -167,9 +168,18 @@ async fn prepare(
         program: shared.options.program.clone(),
         definition: assignment.automation.definition.environment.clone(),
         fence: assignment.fence.clone(),
+        way: Way::of(
+            &shared.options.egress,
+            &shared.control,
+            &shared.options.name,
+            assignment,
+        ),
     };
     let name = assignment.task.id.to_string();
-    match recipe.make(name, place.layer(), place.outputs()).await {
+    match recipe
+        .make(name, place.layer(), place.outputs(), Reach::Rules)
+        .await
+    {
         Ok(environment) => {
             fault::point("prepare.environment_ready");
             Ok((base, place, recipe, environment))
@@ -391,14 +401,37 @@ impl Work {
         watches.then(|| Gate::new(header, Arc::clone(&self.batches)))
     }
 
-    /// Variables that every step gets.
-    pub(crate) fn variables(&self, index: u32, step: &StepDefinition) -> Vec<(String, String)> {
+    /// Variables of the recipe's own commands.
+    pub(crate) fn recipe_variables(&self) -> Vec<(String, String)> {
+        let mut all: BTreeMap<String, String> = BTreeMap::new();
+        if let Some(ready) = &self.recipe.root {
+            all.extend(ready.env.clone());
+        }
+        all.extend(self.network_variables());
+        all.into_iter().collect()
+    }
+
+    /// Variables that the network of its environment needs.
+    pub(crate) fn network_variables(&self) -> Vec<(String, String)> {
+        let made = self.environment.as_ref();
+        made.map(Made::variables).unwrap_or_default()
+    }
+
+    /// Variables that every step gets; `network` are those of the environment it is for.
+    pub(crate) fn variables(
+        &self,
+        index: u32,
+        step: &StepDefinition,
+        network: Vec<(String, String)>,
+    ) -> Vec<(String, String)> {
         let task = &self.assignment.task;
         let environment = &self.assignment.automation.definition.environment;
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         if let Some(ready) = &self.recipe.root {
             all.extend(ready.env.clone());
         }
+        // Over an image's, under what the automation says itself.
+        all.extend(network);
         all.extend(environment.variables.clone());
         all.extend(step.env.clone());
         for (name, value) in [
@@ -427,19 +460,25 @@ impl Work {
 
     /// The environment; without one the task has no business here.
     pub(crate) fn environment(&self) -> Result<&Arc<Environment>, Halt> {
-        self.environment
-            .as_ref()
+        let made = self.environment.as_ref();
+        made.map(|made| &made.environment)
             .ok_or_else(|| Halt::Interrupted("it let go of its environment".to_owned()))
+    }
+
+    /// Ends the environment, and its network before it.
+    pub(crate) async fn let_go(&mut self) {
+        if let Some(made) = self.environment.take() {
+            made.end().await;
+        }
     }
 
     /// Tells how it ended, and leaves nothing behind.
     async fn finish(mut self, ended: Result<(), Halt>) {
+        // Its last words are part of what is told.
+        self.let_go().await;
         if let Err(halt) = ended {
             let pending = std::mem::take(&mut self.pending);
             tell(&mut self.talk, pending, halt).await;
-        }
-        if let Some(environment) = self.environment.take() {
-            destroy(environment).await;
         }
         let place = (!self.keep).then_some(self.place);
         let task = self.assignment.task.id;

@@ -20,6 +20,17 @@ pub(crate) struct Identity {
     pub(crate) foreign: bool,
 }
 
+/// User and group for processes that serve environments from outside and are neither root nor an
+/// environment's user. Absent where this process cannot become anybody else.
+#[must_use]
+pub fn outside_identity() -> Option<(u32, u32)> {
+    let environments = current();
+    let below = |id: u32| id.checked_sub(1).filter(|id| *id > 0);
+    environments
+        .foreign
+        .then(|| Some((below(environments.uid)?, below(environments.gid)?)))?
+}
+
 /// The identity of environments made by this process.
 ///
 /// As root: [`SANDBOX_UID`], or where that number does not exist (root of a rootless container) the

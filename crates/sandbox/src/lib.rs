@@ -19,6 +19,7 @@ mod init;
 mod layer;
 pub mod lsm;
 mod message;
+pub mod network;
 mod preflight;
 mod report;
 mod spec;
@@ -37,8 +38,9 @@ pub use client::{Environment, Running, Supervisor, SupervisorOptions, Terminal};
 pub use error::SandboxError;
 pub use escape::{EscapeAttempt, escape_attempts};
 pub use exec_policy::{Digest, ExecEvent, ExecMode, ExecPolicy, ExecRule, ExecTarget, RuleVerdict};
-pub use identity::SANDBOX_UID;
+pub use identity::{SANDBOX_UID, outside_identity};
 pub use layer::{prepare_base, private_folder, remove_layer};
+pub use network::{NetworkSockets, NetworkSpec};
 pub use preflight::{Finding, Preflight, State, preflight};
 pub use report::{IsolationLevel, IsolationReport, ProbeResult};
 pub use spec::{

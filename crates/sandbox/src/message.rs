@@ -1,16 +1,21 @@
 //! The messages themselves. Client to supervisor: [`Create`]. Environment to client: [`Reply`].
 //! Client to environment: [`Order`].
 
-use std::ffi::{CString, OsString};
+mod order;
+
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::exec_policy::{ExecMode, ExecPolicy};
+use crate::network::{Kind, NetworkSpec};
 use crate::report::ProbeResult;
-use crate::spec::{FolderMount, Limits, RootRecipe, TerminalSize};
+use crate::spec::{FolderMount, Limits, RootRecipe};
 use crate::wire::{Malformed, Reader, Writer};
+
+pub(crate) use order::{Exec, Order};
 
 /// Everything the supervisor and the new init need to know.
 #[derive(Clone, Debug)]
@@ -37,6 +42,7 @@ pub(crate) struct Create {
     /// Host paths the self-test must not find.
     pub(crate) hidden: Vec<PathBuf>,
     pub(crate) limits: Limits,
+    pub(crate) network: Option<NetworkSpec>,
     /// Whether the gate judges what executes. Not part of the message: the supervisor knows.
     pub(crate) gated: bool,
     /// How many files of the root that rules refuse are not hidden in it: set by the supervisor.
@@ -132,6 +138,7 @@ impl Create {
         ] {
             to.optional_number(limit);
         }
+        NetworkSpec::encode(self.network.as_ref(), &mut to);
         to.finish()
     }
 
@@ -190,6 +197,7 @@ impl Create {
                 disk_bytes: from.optional_number()?,
                 disk_inodes: from.optional_number()?,
             },
+            network: NetworkSpec::decode(&mut from)?,
             gated: false,
             unhidden: 0,
         })
@@ -242,13 +250,16 @@ pub(crate) const OVERLAY_STAGE: &str = "mount the workspace as an overlay";
 /// What an environment tells its client.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// Set-up done; carries a pidfd of the init. The self-test may still have failed.
+    /// Set-up done; carries a pidfd of the init, the gate's link where it is gated, and the
+    /// sockets of its network. The self-test may still have failed.
     Ready {
         layers: Vec<String>,
         self_test: Vec<ProbeResult>,
         weaker: Vec<String>,
         /// Where the client finds its cgroups.
         cgroups: Vec<String>,
+        /// What the last descriptors are.
+        network: Vec<Kind>,
     },
     /// Set-up refused.
     Failed(Failure),
@@ -281,6 +292,7 @@ impl Reply {
                 self_test,
                 weaker,
                 cgroups,
+                network,
             } => {
                 to.byte(0);
                 for list in [layers, weaker, cgroups] {
@@ -295,6 +307,7 @@ impl Reply {
                     to.byte(u8::from(probe.passed))
                         .bytes(probe.detail.as_bytes());
                 }
+                Kind::encode(network, &mut to);
             }
             Self::Failed(failure) => {
                 to.byte(1)
@@ -337,6 +350,7 @@ impl Reply {
                     self_test,
                     weaker,
                     cgroups,
+                    network: Kind::decode(&mut from)?,
                 })
             }
             1 => Ok(Self::Failed(Failure {
@@ -360,91 +374,6 @@ impl Reply {
 
 fn texts(from: &mut Reader<'_>) -> Result<Vec<String>, Malformed> {
     (0..from.number()?).map(|_| from.text()).collect()
-}
-
-/// What a client tells an environment.
-pub(crate) enum Order {
-    /// Run a step. Carries stdout, stderr and, when `stdin`, stdin; nothing for a terminal.
-    Exec(Exec),
-    /// The same, but the message is in the memory file that is the last descriptor.
-    ExecInFile,
-    /// Kill the step of this number if it still runs.
-    Kill(u64),
-}
-
-/// A step to run.
-pub(crate) struct Exec {
-    pub(crate) step: u64,
-    pub(crate) argv: Vec<CString>,
-    /// `NAME=value` each.
-    pub(crate) env: Vec<CString>,
-    pub(crate) cwd: Option<CString>,
-    pub(crate) stdin: bool,
-    /// In place of the descriptors: a terminal of this size.
-    pub(crate) terminal: Option<TerminalSize>,
-    pub(crate) timeout: Option<Duration>,
-}
-
-impl Order {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::default();
-        match self {
-            Self::Exec(exec) => {
-                to.byte(0).number(exec.step);
-                for list in [&exec.argv, &exec.env] {
-                    to.number(list.len() as u64);
-                    for item in list {
-                        to.bytes(item.as_bytes());
-                    }
-                }
-                to.optional_bytes(exec.cwd.as_deref().map(std::ffi::CStr::to_bytes));
-                to.byte(u8::from(exec.stdin));
-                to.optional_number(
-                    exec.terminal
-                        .map(|size| u64::from(size.rows) << 16 | u64::from(size.columns)),
-                );
-                to.optional_number(exec.timeout.map(nanoseconds));
-            }
-            Self::ExecInFile => {
-                to.byte(1);
-            }
-            Self::Kill(step) => {
-                to.byte(2).number(*step);
-            }
-        }
-        to.finish()
-    }
-
-    pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(message);
-        match from.byte()? {
-            0 => Ok(Self::Exec(Exec {
-                step: from.number()?,
-                argv: c_strings(&mut from)?,
-                env: c_strings(&mut from)?,
-                cwd: from.optional_bytes()?.map(c_string).transpose()?,
-                stdin: from.byte()? == 1,
-                terminal: from.optional_number()?.map(|size| TerminalSize {
-                    rows: (size >> 16) as u16,
-                    columns: size as u16,
-                }),
-                timeout: from.optional_number()?.map(Duration::from_nanos),
-            })),
-            1 => Ok(Self::ExecInFile),
-            2 => Ok(Self::Kill(from.number()?)),
-            _ => Err(Malformed),
-        }
-    }
-}
-
-fn c_string(bytes: &[u8]) -> Result<CString, Malformed> {
-    CString::new(bytes).map_err(|_| Malformed)
-}
-
-fn c_strings(from: &mut Reader<'_>) -> Result<Vec<CString>, Malformed> {
-    (0..from.number()?)
-        .map(|_| from.bytes().and_then(c_string))
-        .collect()
 }
 
 #[cfg(test)]
@@ -487,6 +416,10 @@ pub(crate) mod tests {
                 cpu_seconds: Some(7),
                 ..Limits::default()
             },
+            network: Some(NetworkSpec {
+                ports: vec![1, 65535],
+                certificates: Some(b"\xff".to_vec()),
+            }),
             gated: false,
             unhidden: 0,
         }

@@ -35,7 +35,8 @@ pub struct IsolationReport {
     /// `overlay`, `exec-gate`, `rlimits`, `no-capabilities`, `no-new-privs`, `seccomp`, `landlock`; `noexec`
     /// (writable folders hold nothing executable) and `wx` by exec mode; `cgroup-memory` and
     /// `cgroup-cpu` when limits ask for them; `cgroup-pids` (in the first version of cgroups only
-    /// beside one of these two), `cgroup-io`, `cgroup-freeze`, `cgroup-kill`.
+    /// beside one of these two), `cgroup-io`, `cgroup-freeze`, `cgroup-kill`; `network-brokered` when the spec
+    /// has a network.
     pub layers: Vec<String>,
     /// Every probe, run inside with the credentials steps have.
     pub self_test: Vec<ProbeResult>,

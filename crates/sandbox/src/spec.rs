@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::exec_policy::ExecPolicy;
+use crate::network::NetworkSpec;
 use crate::report::IsolationLevel;
 
 /// An environment to make.
@@ -38,6 +39,10 @@ pub struct EnvironmentSpec {
     pub home: Option<Workspace>,
     /// Further folders, such as caches.
     pub mounts: Vec<FolderMount>,
+    /// A network that somebody outside answers for, by
+    /// [`Environment::take_network`](crate::Environment::take_network). Absent: nothing can be
+    /// reached.
+    pub network: Option<NetworkSpec>,
 }
 
 /// What must be enforced. The default accepts any host that can make environments.
@@ -80,6 +85,7 @@ impl EnvironmentSpec {
             required: Required::default(),
             home: None,
             mounts: Vec::new(),
+            network: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `page`, `assets`, `parts` | the frame around every page, what it is drawn with, what pages share |
 //! | `words`, `facts` | states and facts as sentences |
+//! | `network` | what left an environment, or was kept from leaving |
 //! | `fence` | how an environment was fenced, and what exec control refused in it |
 //! | `terminal_html`, `diff` | logs and patches as markup |
 //! | `sign_in`, `actions`, `confirm` | browsers come in; forms; the question before what cannot be undone |
@@ -22,6 +23,7 @@ mod facts;
 mod fence;
 mod inbox;
 mod ledger;
+mod network;
 mod overview;
 mod page;
 mod parts;

@@ -9,6 +9,7 @@ mod campaigns;
 mod commit;
 mod control_plane;
 mod credentials;
+mod egress;
 mod exec_gate;
 mod inventory;
 mod ledger;
@@ -36,6 +37,7 @@ pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
 pub use credentials::{CredentialTrouble, Credentials};
+pub use egress::EgressTotal;
 pub use exec_gate::ExecTotal;
 pub use inventory::Imported;
 pub(crate) use inventory::REPOSITORY;
@@ -123,6 +125,15 @@ pub enum Update {
         denied: u64,
         /// Others so far.
         unknown: u64,
+    },
+    /// Something left a task's environment, or was kept from leaving.
+    Network {
+        /// Which.
+        task: TaskId,
+        /// Refused so far.
+        refused: u64,
+        /// Permitted so far.
+        permitted: u64,
     },
     /// The ledger grew.
     Ledger {

@@ -186,7 +186,7 @@ async fn the_page_of_a_task_shows_fence_and_refusals_and_is_told_at_once() {
     );
     let after = bench.page(&cookie, &page).await.text;
     assert!(
-        after.contains("data-kinds=\"task exec\""),
+        after.contains("data-kinds=\"task exec network\""),
         "the page listens to it"
     );
     for words in [

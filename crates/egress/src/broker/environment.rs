@@ -70,6 +70,7 @@ impl Environment {
             .iter()
             .map(|(port, _)| *port)
             .collect();
+        let authority = shared.authority(&attachment.environment)?;
         let environment = Self {
             id: attachment.environment,
             shared: Arc::clone(shared),
@@ -77,7 +78,7 @@ impl Environment {
             credentials: Credentials::new(attachment.credentials)?,
             model: attachment.model,
             names: Mutex::default(),
-            authority: Authority::new((shared.clock)())?,
+            authority,
             volume: Volume::new(attachment.limits, attachment.used),
             pool: Pool::default(),
             ports,

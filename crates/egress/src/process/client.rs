@@ -79,6 +79,19 @@ impl Client {
         }
     }
 
+    /// The certificate, as PEM, that an environment of this id has to trust from its beginning. The
+    /// next attach of the id is served with it, unless the process ends in between.
+    ///
+    /// # Errors
+    /// [`ProcessError`].
+    pub async fn prepare(&self, environment: &str) -> Result<String, ProcessError> {
+        let wish = Wish::Prepare(environment.to_owned());
+        match self.link().await?.ask(wish, &[]).await? {
+            Done::Prepared(certificate) => Ok(certificate),
+            _ => Err(ProcessError::Silent),
+        }
+    }
+
     /// Has one more environment served. What `attach` says of its sockets is set here.
     ///
     /// # Errors

@@ -90,6 +90,8 @@ impl Attach {
 pub enum Wish {
     /// The first of all.
     Start(Box<Start>),
+    /// The certificate of an environment that is about to be made.
+    Prepare(String),
     /// One more environment.
     Attach(Box<Attach>),
     /// One fewer.
@@ -146,6 +148,8 @@ pub struct Attached {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
+    /// An environment may be made that trusts this certificate, as PEM.
+    Prepared(String),
     /// An environment is served.
     Attached(Attached),
     /// What it used.

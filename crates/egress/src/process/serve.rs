@@ -125,10 +125,16 @@ impl Served {
             Outside::new(&start.outside).map_err(|error| ProcessError::SetUp(error.to_string()))?;
         let batches = Arc::new(Batches::default());
         let recorder = Arc::clone(&batches);
-        let gateway = Arc::new(Gateway::default());
+        let milliseconds = Arc::clone(&clock);
+        let now = move || {
+            let since = i64::try_from(milliseconds()).unwrap_or(i64::MAX);
+            jiff::Timestamp::from_millisecond(since).unwrap_or(jiff::Timestamp::MAX)
+        };
+        let gateway = Gateway::refusing(Arc::new(now))
+            .map_err(|error| ProcessError::SetUp(error.to_string()))?;
         Ok(Self {
             mirrors: outside.mirrors().clone(),
-            broker: Broker::new(outside, recorder, gateway, clock),
+            broker: Broker::new(outside, recorder, Arc::new(gateway), clock),
             batches,
             budget: Arc::new(Remote::new(reports.clone())),
             reports,
@@ -149,6 +155,10 @@ impl Served {
                     wire::descriptors(parent, attach.descriptors()).map_err(ProcessError::Talk)?;
                 self.attach(*attach, descriptors).map(Done::Attached)
             }
+            Wish::Prepare(environment) => match self.broker.prepare(&environment) {
+                Ok(handle) => Ok(Done::Prepared(handle.certificate)),
+                Err(error) => Err(error.to_string()),
+            },
             Wish::Detach(environment) => Ok(self.detach(environment)),
             Wish::Update {
                 environment,

@@ -8,7 +8,7 @@ use model::automation::{
 };
 use model::exec::ExecMode;
 
-use super::{Place, Problem, problem};
+use super::{Place, Problem, network, problem};
 
 /// Entries of one list, at most: an automation file is written by people.
 const MOST: usize = 1000;
@@ -37,19 +37,20 @@ pub(super) fn check(definition: &Definition) -> Result<(), Problem> {
         }
     }
     check_exec(&environment.exec, &below(&top, "exec"))?;
+    network::check(environment, &below(&top, "network"))?;
     match environment.recipe.inline() {
         Some(recipe) => check_recipe(recipe, &below(&top, "recipe")),
         None => Ok(()),
     }
 }
 
-fn below(path: &[Place], key: &'static str) -> Vec<Place> {
+pub(super) fn below(path: &[Place], key: &'static str) -> Vec<Place> {
     let mut path = path.to_vec();
     path.push(Place::Key(key));
     path
 }
 
-fn item(path: &[Place], index: usize) -> Vec<Place> {
+pub(super) fn item(path: &[Place], index: usize) -> Vec<Place> {
     let mut path = path.to_vec();
     path.push(Place::Item(index));
     path

@@ -181,6 +181,7 @@ pub(crate) fn isolation() -> Isolation {
         weaker: vec![],
         exec: None,
         root: None,
+        network: None,
     }
 }
 

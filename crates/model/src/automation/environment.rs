@@ -13,6 +13,7 @@ use super::recipe::RecipeDefinition;
 use crate::duration::Length;
 use crate::exec::{ExecMode, ExecTarget};
 use crate::isolation::IsolationLevel;
+use crate::network::NetworkDefinition;
 use crate::size::ByteSize;
 
 /// Where steps execute.
@@ -31,6 +32,9 @@ pub struct EnvironmentDefinition {
     /// Which programs may execute.
     #[serde(default, skip_serializing_if = "ExecDefinition::is_default")]
     pub exec: ExecDefinition,
+    /// What it may reach; nothing when absent.
+    #[serde(default, skip_serializing_if = "NetworkDefinition::is_default")]
+    pub network: NetworkDefinition,
     /// Further host folders shown read-only, such as a toolchain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,

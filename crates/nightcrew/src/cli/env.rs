@@ -84,7 +84,7 @@ pub(crate) enum EnvCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nightcrew env create --workspace . --name web      try things on this folder; it stays as it is\n  nightcrew env create --deny npx --deny curl        these bytes do not execute, under any name\n  nightcrew env create --root /srv/roots/debian      another root than this host's programs\n\nThe folder given with --workspace is never written: what the environment writes goes into a\nlayer of its own. Nothing inside has a network."
+    after_help = "Examples:\n  nightcrew env create --workspace . --name web      try things on this folder; it stays as it is\n  nightcrew env create --deny npx --deny curl        these bytes do not execute, under any name\n  nightcrew env create --root /srv/roots/debian      another root than this host's programs\n\nThe folder given with --workspace is never written: what the environment writes goes into a\nlayer of its own. Nothing inside has a network\nbut what --network names."
 )]
 pub(crate) struct CreateArguments {
     /// Name [default: env-1, env-2, …]
@@ -114,6 +114,10 @@ pub(crate) struct CreateArguments {
     /// Variable given to everything that runs in it; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
+    /// What it may reach: a bundle such as crates or npm, or a host (HTTPS); may be repeated
+    /// [default: nothing]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) network: Vec<String>,
     #[command(flatten)]
     pub(crate) fence: FenceArguments,
     #[command(flatten)]

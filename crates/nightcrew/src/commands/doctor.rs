@@ -11,7 +11,9 @@ use model::fence::Fence;
 use model::isolation::{Isolation, IsolationLevel};
 use model::size::ByteSize;
 use runner::fencing;
-use sandbox::{EnvironmentSpec, Finding, State, Supervisor, SupervisorOptions, Workspace};
+use sandbox::{
+    EnvironmentSpec, Finding, NetworkSpec, State, Supervisor, SupervisorOptions, Workspace,
+};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
@@ -172,10 +174,19 @@ fn make(fence: &Fence) -> Result<(Isolation, Vec<String>), Failure> {
         ..LimitsDefinition::default()
     };
     spec.limits = fencing::limits(&limits, std::time::Duration::from_mins(1));
-    let environment = supervisor.create(&spec).doing("make an environment")?;
+    spec.network = Some(NetworkSpec::default());
+    let mut without_network = None;
+    let made = supervisor.create(&spec).or_else(|error| {
+        // Most environments have none: the rest is still worth to know.
+        without_network = Some(format!("no brokered network: {error}"));
+        spec.network = None;
+        supervisor.create(&spec)
+    });
+    let environment = made.doing("make an environment")?;
     let report = environment.report().clone();
     environment.destroy().doing("destroy an environment")?;
-    let isolation = fencing::evidence(&report, fence, None);
+    let mut isolation = fencing::evidence(&report, fence, None, None);
+    isolation.weaker.extend(without_network);
     Ok((isolation, fencing::missing(&report, fence)))
 }
 

@@ -37,6 +37,7 @@ pub(super) async fn execute(global: &Global, command: TaskCommand) -> Result<u8,
                 print::json(&evidence);
                 Ok(0)
             }
+            TaskCommand::Network { task, limit } => network(client, &task, limit).await,
             TaskCommand::Facts { task } => facts(client, &task).await,
             TaskCommand::Retry { task } => act(client, &task, "retry").await,
             TaskCommand::Cancel { task } => act(client, &task, "cancel").await,
@@ -100,6 +101,45 @@ pub(super) fn print_rows(answer: &Value, empty: &str) {
         ]);
     }
     table.print(empty);
+}
+
+/// What left a task's environments, or was kept from leaving.
+async fn network(client: &Client, task: &str, limit: u32) -> Result<u8, Failure> {
+    let path = format!("/tasks/{}/network?limit={limit}", escape(task));
+    let answer: Value = client.get(&path).await?;
+    if print::is_json() {
+        print::json(&answer);
+        return Ok(0);
+    }
+    let mut table = Table::new(&["WHAT", "KIND", "WHERE", "TIMES", "OUT", "IN", "RULE"]);
+    let batches = items(&answer).iter();
+    let events = batches.filter_map(|batch| batch.get("events")?.as_array());
+    for event in events.flatten() {
+        let refused = event.get("refused").and_then(Value::as_str);
+        let place = match number(event, "port") {
+            0 => text(event, "host").to_owned(),
+            port => format!("{}:{port}", text(event, "host")),
+        };
+        let place = format!("{place} {}", text(event, "detail"));
+        table.row(vec![
+            refused.map_or("permitted", |_| "refused").to_owned(),
+            text(event, "kind").to_owned(),
+            clean(place.trim_end(), 80),
+            number(event, "count").to_string(),
+            number(event, "sent").to_string(),
+            number(event, "received").to_string(),
+            clean(refused.unwrap_or_else(|| text(event, "rule")), 40),
+        ]);
+    }
+    table.print("nothing was tried");
+    print::note(format!(
+        "{} permitted, {} refused, {} bytes out, {} in",
+        number(&answer, "permitted"),
+        number(&answer, "refused"),
+        number(&answer, "sent"),
+        number(&answer, "received"),
+    ));
+    Ok(0)
 }
 
 async fn show(client: &Client, task: &str) -> Result<u8, Failure> {

@@ -18,6 +18,7 @@ use super::channel::{Listener, either};
 use super::commands;
 use super::home::Home;
 use super::message::Answer;
+use super::reach::Reach;
 use super::serve;
 use crate::failure::{Doing, Failure};
 
@@ -137,7 +138,9 @@ fn keep(home: &Home) -> Result<(), Failure> {
     let program = std::env::current_exe().doing("find this program")?;
     let supervisor =
         Supervisor::start(SupervisorOptions::new(program)).doing("start the supervisor")?;
-    let environment = match supervisor.create(&spec.environment(home)?) {
+    let mut asked = spec.environment(home)?;
+    let reach = Reach::prepare(&spec, &mut asked)?;
+    let environment = match supervisor.create(&asked) {
         Err(SandboxError::Weaker { missing, .. }) => return Err(too_weak(&missing)),
         made => made.doing("make the environment").map_err(|failure| {
             failure.hint("`nightcrew doctor` names what this host refuses, and the cure")
@@ -158,6 +161,12 @@ fn keep(home: &Home) -> Result<(), Failure> {
         spec.prepare.clear();
         home.write_spec(&spec)?;
     }
+    let mut variables = match &reach {
+        Some(reach) => reach.open(&environment)?,
+        None => Vec::new(),
+    };
+    // What a person says wins.
+    variables.extend(spec.variables.clone());
     let listener = Listener::bind(&home.socket()).doing("listen for commands")?;
     let (ending, end) = io::pipe().doing("make a pipe")?;
     let keeper = Keeper {
@@ -165,6 +174,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
             environment.report(),
             &spec.fence,
             Some(spec.root.evidence.clone()),
+            reach.as_ref().map(Reach::evidence),
         ),
         notes,
         workdir: spec.workdir,
@@ -174,7 +184,7 @@ fn keep(home: &Home) -> Result<(), Failure> {
         denied: AtomicU64::new(0),
         unknown: AtomicU64::new(0),
         end: Mutex::new(Some(end)),
-        variables: spec.variables.into_iter().collect(),
+        variables,
     };
     tell(&Answer::Status(Box::new(keeper.status())));
     let served = std::thread::scope(|scope| -> Result<(), Failure> {

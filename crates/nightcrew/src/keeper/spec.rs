@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::egress::broker::outside::OutsideSettings;
 use jiff::Timestamp;
 use model::automation::LimitsDefinition;
 use model::fence::Fence;
 use model::isolation::RootEvidence;
+use model::network::NetworkDefinition;
 use runner::fencing;
 use runner::root::CacheMount;
 use sandbox::storage::{Bases, Origin, Storage};
@@ -38,6 +40,12 @@ pub(crate) struct Spec {
     pub(crate) from: Option<String>,
     /// How it is fenced.
     pub(crate) fence: Fence,
+    /// What it may reach.
+    #[serde(default)]
+    pub(crate) network: NetworkDefinition,
+    /// How the outside is reached.
+    #[serde(default)]
+    pub(crate) outside: OutsideSettings,
     /// What it may use.
     pub(crate) limits: LimitsDefinition,
     /// Where the workspace appears beside `/work`.

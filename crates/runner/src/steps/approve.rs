@@ -6,7 +6,6 @@ use model::reason::{Reason, ReasonCode};
 use model::step::{Outputs, StepOutcome};
 use model::task::{Wait, WaitKind};
 
-use crate::environment::destroy;
 use crate::halt::Halt;
 use crate::snapshot::Snapshot;
 use crate::task::Work;
@@ -61,9 +60,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
 /// Lets go of the environment and keeps the workspace. Before it is reported: a task that waits
 /// must find its workspace whatever happens in between.
 async fn park(work: &mut Work) -> Result<(), Halt> {
-    if let Some(environment) = work.environment.take() {
-        destroy(environment).await;
-    }
+    work.let_go().await;
     let kept = match &work.snapshot {
         Some(snapshot) => snapshot.save(&work.place),
         None => Snapshot::forget(&work.place),

@@ -121,7 +121,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
     let sink = LogSink::new(work, index);
     let program = Program {
         argv: work.beside(command.argv()),
-        env: work.variables(index, step),
+        env: work.variables(index, step, work.network_variables()),
         cwd: work.cwd(),
         stdin: None,
         timeout: timeout(work, step.timeout),

@@ -105,7 +105,8 @@ impl Judging<'_> {
             None
         };
         self.note(&format!("with the change: {}", command.display()));
-        let program = self.program(work, command, own_timeout);
+        let network = work.network_variables();
+        let program = self.program(work, command, own_timeout, network);
         let mut stop = work.talk.stop.clone();
         let sink = ValidatorSink::new(self.sink(work));
         let (exit, sink) = execute(work.environment()?, program, &mut stop, sink).await?;
@@ -137,10 +138,12 @@ impl Judging<'_> {
             return Ok(known);
         }
         self.note(&format!("on the base: {}", command.display()));
-        let program = self.program(work, command, own_timeout);
+        self.pristine.reaching(work).await?;
+        let network = self.pristine.variables();
+        let program = self.program(work, command, own_timeout, network);
         let mut stop = work.talk.stop.clone();
         let sink = ValidatorSink::new(self.sink(work));
-        let environment: Arc<Environment> = Arc::clone(self.pristine.get(work).await?);
+        let environment: Arc<Environment> = Arc::clone(self.pristine.reaching(work).await?);
         if !self.prepared {
             // The base is judged with what the recipe puts beside it, as the change is.
             work.before(&environment, true).await?;
@@ -155,10 +158,16 @@ impl Judging<'_> {
         Ok(outcome)
     }
 
-    fn program(&self, work: &Work, command: &Command, own_timeout: Option<Length>) -> Program {
+    fn program(
+        &self,
+        work: &Work,
+        command: &Command,
+        own_timeout: Option<Length>,
+        network: Vec<(String, String)>,
+    ) -> Program {
         Program {
             argv: work.beside(command.argv()),
-            env: work.variables(self.index, self.step),
+            env: work.variables(self.index, self.step, network),
             cwd: work.cwd(),
             stdin: None,
             timeout: timeout(work, own_timeout),

@@ -13,6 +13,7 @@ use engine::task::{TaskCommand, apply, create, decide, initial};
 use jiff::Timestamp;
 use model::automation::{Automation, Definition};
 use model::campaign::Campaign;
+use model::egress::EgressBatch;
 use model::event::{Event, NewEvent};
 use model::exec::ExecBatch;
 use model::fact::TaskFact;
@@ -47,6 +48,8 @@ pub(crate) struct Plane {
     lines: Mutex<Vec<(TaskId, LogLine)>>,
     /// What exec control refused or saw.
     pub(crate) batches: Mutex<Vec<ExecBatch>>,
+    /// What left environments.
+    pub(crate) reaches: Mutex<Vec<EgressBatch>>,
     requests: Mutex<Vec<usize>>,
     work: Notify,
     changed: watch::Sender<u64>,
@@ -71,6 +74,7 @@ impl Plane {
             blobs: Mutex::default(),
             lines: Mutex::default(),
             batches: Mutex::default(),
+            reaches: Mutex::default(),
             requests: Mutex::default(),
             work: Notify::new(),
             changed: watch::channel(0).0,
@@ -425,6 +429,11 @@ impl ControlPlane for Plane {
             .unwrap()
             .extend(chunk.lines.into_iter().map(|line| (chunk.task, line)));
         self.changed.send_modify(|version| *version += 1);
+    }
+
+    async fn egress_events(&self, batch: EgressBatch) -> Result<(), ControlPlaneError> {
+        self.reaches.lock().unwrap().push(wire(&batch));
+        Ok(())
     }
 
     async fn exec_events(&self, batch: ExecBatch) -> Result<(), ControlPlaneError> {

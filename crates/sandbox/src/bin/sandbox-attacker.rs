@@ -8,6 +8,7 @@
 //! `--control NAME` carries out the harmless part of the same attack where no fence is, which must
 //! exit 0: the proof that it would work. `--list` prints the catalogue, one attack a line,
 //! separated by tabs: name, number in the catalogue, control, sentence.
+//! `--network NAME` attacks the network of an environment that has one.
 //! `--craft KIND FILE` writes one of the small programs that tests need beside the tool.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 #![expect(

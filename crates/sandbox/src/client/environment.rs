@@ -17,6 +17,7 @@ use crate::error::SandboxError;
 use crate::exec_policy::ExecEvent;
 use crate::layer;
 use crate::message::{Exec, Order};
+use crate::network::NetworkSockets;
 use crate::report::IsolationReport;
 use crate::spec::ExecSpec;
 use crate::storage::quota::{DiskUsage, measure};
@@ -42,6 +43,8 @@ const TERMINAL: &str = "xterm-256color";
 pub struct Environment {
     link: Arc<Link>,
     report: IsolationReport,
+    /// Until somebody takes them.
+    network: Mutex<Option<NetworkSockets>>,
     /// Given up when the environment is no more.
     held: Held,
 }
@@ -79,6 +82,7 @@ impl Environment {
         cgroups: Handle,
         gate: Option<OwnedFd>,
         report: IsolationReport,
+        network: Option<NetworkSockets>,
     ) -> Self {
         Self {
             link: Arc::new(Link {
@@ -90,6 +94,7 @@ impl Environment {
                 state: Mutex::default(),
             }),
             report,
+            network: Mutex::new(network),
             held: Held::default(),
         }
     }
@@ -128,6 +133,16 @@ impl Environment {
     #[must_use]
     pub fn report(&self) -> &IsolationReport {
         &self.report
+    }
+
+    /// The sockets of its network, once; whoever has them answers for every address inside. They
+    /// keep the network in being, so let go of them when the environment has ended. Absent where
+    /// the spec has no network, and after the first call.
+    #[must_use]
+    pub fn take_network(&self) -> Option<NetworkSockets> {
+        let mut network = self.network.lock();
+        let network = network.as_mut().map(|network| network.take());
+        network.unwrap_or_else(|poisoned| poisoned.get_mut().take())
     }
 
     /// Starts a step. One runs at a time; it ends, with everything it started, before

@@ -26,6 +26,7 @@ use crate::error::SandboxError;
 use crate::gate::door;
 use crate::layer;
 use crate::message::{Create, Failure, OVERLAY_STAGE, Reply};
+use crate::network::{LAYER, NetworkSockets};
 use crate::report::{IsolationLevel, IsolationReport};
 use crate::spec::EnvironmentSpec;
 use crate::supervisor::ARGUMENT;
@@ -246,13 +247,17 @@ impl Supervisor {
                 self_test,
                 weaker,
                 cgroups,
+                network,
             } => {
                 let failed = self_test.iter().find(|probe| !probe.passed).cloned();
                 let mut fds = fds.into_iter();
                 let pidfd = fds.next().ok_or_else(nonsense)?;
-                let gate = fds.next();
+                let has = |name: &str| layers.iter().any(|layer| layer == name);
+                let gated = has(door::LAYER);
+                let gate = if gated { fds.next() } else { None };
+                let network = NetworkSockets::of(&network, fds.collect()).ok_or_else(nonsense)?;
+                let network = has(LAYER).then_some(network);
                 let cgroups = Handle::new(&cgroups, &layers);
-                let gated = layers.iter().any(|layer| layer == door::LAYER);
                 let report = IsolationReport {
                     level: if gated {
                         IsolationLevel::L1
@@ -264,7 +269,8 @@ impl Supervisor {
                     weaker,
                 };
                 // Dropping it kills the environment.
-                let environment = Environment::new(id.clone(), ours, pidfd, cgroups, gate, report);
+                let environment =
+                    Environment::new(id.clone(), ours, pidfd, cgroups, gate, report, network);
                 match failed {
                     None => Ok(environment),
                     Some(probe) => Err(SandboxError::SelfTest {

@@ -7,6 +7,7 @@ use super::stack::{Prepared, absolute};
 use crate::error::SandboxError;
 use crate::layer::UPPER;
 use crate::message::{Create, Stack};
+use crate::network::NetworkSpec;
 use crate::spec::{EnvironmentSpec, FolderMount, MAX_FROZEN, RootRecipe, Workspace};
 
 /// Folders whose content is the environment's own: a folder of the host below them would be covered.
@@ -74,6 +75,7 @@ pub(super) fn of(spec: &EnvironmentSpec, prepared: &Prepared) -> Create {
         exec: spec.exec.clone(),
         hidden,
         limits: spec.limits.clone(),
+        network: spec.network.clone(),
         gated: false,
         unhidden: 0,
     }
@@ -103,6 +105,9 @@ pub(crate) fn check(spec: &EnvironmentSpec) -> Result<(), SandboxError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || name.len() > 63 || !name.bytes().all(allowed) {
         return invalid("hostname", "1 to 63 characters of a-z 0-9 - are needed");
+    }
+    if let Some(problem) = spec.network.as_ref().and_then(NetworkSpec::problem) {
+        return invalid("network", &problem);
     }
     if spec.limits.tmp_bytes < 4096 {
         return invalid("limits.tmp_bytes", "at least 4096 are needed");

@@ -4,7 +4,7 @@ use crate::report::{IsolationLevel, IsolationReport};
 use crate::spec::Required;
 
 /// What to do about a layer that is not in force, by its name.
-const CURES: [(&str, &str); 14] = [
+const CURES: [(&str, &str); 15] = [
     (
         "overlay",
         "Linux 5.11 or later, and workspaces on ext4, xfs, btrfs or tmpfs",
@@ -52,6 +52,10 @@ const CURES: [(&str, &str); 14] = [
     (
         "bpf-lsm",
         "run as root on a kernel with `bpf` in its `lsm=` list",
+    ),
+    (
+        "network-brokered",
+        "an environment whose definition has `network`",
     ),
     ("disk-quota", "workspaces on btrfs, or as root on ext4"),
     ("vm", "QEMU, and /dev/kvm for speed"),

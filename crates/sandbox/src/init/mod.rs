@@ -69,18 +69,22 @@ fn become_init(
     mapped: &OwnedFd,
 ) -> Result<Option<serve::Serve>, Failure> {
     let started = std::time::Instant::now();
-    let mut layers = setup::build(request, template, mapped, &workshop.shares)?;
+    let setup::Built {
+        mut layers,
+        network,
+    } = setup::build(request, template, mapped, &workshop.shares)?;
     let pidfd = process::own_pidfd().stage("name the init")?;
     let victim = victim::Victim::open()?;
     // Before anything of the environment's own runs.
     let gate = gate(workshop, request, template, &pidfd, &mut layers)?;
     let confined = confine::confine(workshop, request)?;
-    let self_test = selftest::run(workshop, request, &confined);
+    let self_test = selftest::run(workshop, request, &confined, &network);
     layers.extend(confined.layers);
     layers.extend_from_slice(&joined.layers);
     let mut weaker = confined.weaker;
     weaker.extend_from_slice(&joined.weaker);
     weaker.extend(without_gate(workshop, request));
+    weaker.extend_from_slice(&network.weaker);
     let passed = self_test.iter().all(|probe| probe.passed);
     let children = process::child_signals().stage("watch children")?;
     let reply = Reply::Ready {
@@ -88,11 +92,13 @@ fn become_init(
         self_test,
         weaker,
         cgroups: joined.places.clone(),
+        network: network.kinds.clone(),
     };
     let mut fds = vec![pidfd.as_fd()];
     fds.extend(gate.as_ref().map(AsFd::as_fd));
+    fds.extend(network.fds());
     socket::send(link.as_fd(), &reply.encode(), &fds).stage("report")?;
-    drop((pidfd, gate));
+    drop((pidfd, gate, network));
     if !passed {
         return Ok(None);
     }

@@ -2,6 +2,7 @@
 //! only, before the first step.
 
 mod layers;
+mod network;
 
 use std::ffi::{CStr, OsStr};
 use std::io;
@@ -9,8 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::confine::Confined;
+use super::setup::Network;
 use crate::gate::door;
 use crate::message::Create;
+use crate::network::Kind;
 use crate::report::ProbeResult;
 use crate::supervisor::Workshop;
 use crate::sys::{c_path, creds, file, mount, net, process};
@@ -19,7 +22,12 @@ use crate::sys::{c_path, creds, file, mount, net, process};
 type Seen = Result<String, String>;
 
 /// Runs every probe. Names are stable: reports, tests and documentation use them.
-pub(super) fn run(workshop: &Workshop, request: &Create, confined: &Confined) -> Vec<ProbeResult> {
+pub(super) fn run(
+    workshop: &Workshop,
+    request: &Create,
+    confined: &Confined,
+    network: &Network,
+) -> Vec<ProbeResult> {
     let probes: [(&str, Seen); 17] = [
         ("own-pid-namespace", own_pid_namespace()),
         ("uid-mapped", uid_mapped()),
@@ -46,11 +54,11 @@ pub(super) fn run(workshop: &Workshop, request: &Create, confined: &Confined) ->
             "outside-signal-refused",
             outside_signal(workshop.process_id),
         ),
+        ("internet-unreachable", internet(request)),
         (
-            "internet-unreachable",
-            not_connected(net::connect_tcp([1, 1, 1, 1], 9, false)),
+            "host-loopback-unreachable",
+            host_loopback(workshop, network),
         ),
-        ("host-loopback-unreachable", host_loopback(workshop)),
         (
             "host-abstract-socket-unreachable",
             not_connected(net::connect_abstract(&workshop.bait.name)),
@@ -63,10 +71,17 @@ pub(super) fn run(workshop: &Workshop, request: &Create, confined: &Confined) ->
     let gate = request
         .gated
         .then(|| ("refused-content-refused", door::refuses_canary()));
-    probes
+    let brokered = request.network.as_ref();
+    let brokered = brokered.map(|spec| network::probes(spec, network));
+    let probes: Vec<(&str, Seen)> = probes
         .into_iter()
         .chain(layers::probes(request, confined))
+        .chain(brokered.into_iter().flatten())
         .chain(gate)
+        .collect();
+    network::forget(network);
+    probes
+        .into_iter()
         .map(|(name, seen)| ProbeResult {
             name: name.to_owned(),
             passed: seen.is_ok(),
@@ -260,10 +275,22 @@ fn not_connected(result: io::Result<()>) -> Seen {
     }
 }
 
-fn host_loopback(workshop: &Workshop) -> Seen {
+/// Where every address is the environment's own, other probes look into what that means.
+fn internet(request: &Create) -> Seen {
+    if request.network.is_some() {
+        return Ok("every address is its own".to_owned());
+    }
+    not_connected(net::connect_tcp([1, 1, 1, 1], 9, false))
+}
+
+fn host_loopback(workshop: &Workshop, network: &Network) -> Seen {
     let Some(port) = workshop.bait.port else {
         return Ok("the host has no loopback".to_owned());
     };
+    if network.kinds.contains(&Kind::Tcp(port)) {
+        let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+        return network::leads_to(address, network);
+    }
     not_connected(net::connect_tcp([127, 0, 0, 1], port, true))
 }
 

@@ -1,6 +1,10 @@
 //! Namespaces and mounts of one environment, made by its init from inside.
 
+mod laid;
+mod network;
 mod trees;
+
+pub(super) use network::Network;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,7 +12,8 @@ use std::path::Path;
 
 use crate::exec_policy::ExecMode;
 use crate::message::{Create, Failure, Stage};
-use crate::spec::{DEFAULT_HOSTNAME, Limits};
+use crate::network::LAYER;
+use crate::spec::Limits;
 use crate::supervisor::Shares;
 use crate::sys::{c_path, creds, file, mount, net, process};
 
@@ -56,13 +61,21 @@ struct Sources {
     program: Option<OwnedFd>,
 }
 
-/// Builds the environment around this process and returns the names of the layers in force.
+/// What was built.
+pub(super) struct Built {
+    /// Names of the layers in force.
+    pub(super) layers: Vec<String>,
+    /// Sockets that are to leave.
+    pub(super) network: Network,
+}
+
+/// Builds the environment around this process.
 pub(super) fn build(
     request: &Create,
     template: &CStr,
     mapped: &OwnedFd,
     shares: &Shares,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Built, Failure> {
     process::unshare(NAMESPACES).stage("make namespaces")?;
     let sources = Sources::open(request)?;
     wait_for_map(mapped)?;
@@ -82,18 +95,23 @@ pub(super) fn build(
     if request.forbids_new_programs() {
         without_execution(request)?;
     }
-    host_name(&request.hostname)?;
+    creds::set_host_name(&request.hostname).stage("set the host name")?;
     net::bring_up_loopback().stage("bring up loopback")?;
+    let network = request.network.as_ref().map(network::open).transpose()?;
     mount::pivot_here().stage("leave the host's root")?;
+    laid::lay(request)?;
     file::enter(c"/work").stage("enter /work")?;
     file::set_umask(0o022);
     let names = ["user", "mount", "pid", "net", "ipc", "uts", "cgroup"];
-    Ok(names
+    let layers = names
         .into_iter()
         .chain(overlay.then_some("overlay"))
         .chain(request.forbids_new_programs().then_some("noexec"))
-        .map(str::to_owned)
-        .collect())
+        .chain(network.is_some().then_some(LAYER));
+    Ok(Built {
+        layers: layers.map(str::to_owned).collect(),
+        network: network.unwrap_or_default(),
+    })
 }
 
 impl Sources {
@@ -260,28 +278,6 @@ fn exchange(sources: &Sources, gated: bool) -> Result<(), Failure> {
             mount::bind(&by_number(source), target, false).stage(stage)?;
             mount::set_attributes(target, attributes, false).stage(stage)?;
         }
-    }
-    Ok(())
-}
-
-fn host_name(name: &str) -> Result<(), Failure> {
-    let stage = "set the host name";
-    creds::set_host_name(name).stage(stage)?;
-    if name == DEFAULT_HOSTNAME {
-        return Ok(());
-    }
-    let hosts = format!("127.0.0.1 localhost {name}\n::1 localhost {name}\n");
-    for (content, from, to) in [
-        (hosts, c"run/hosts", c"etc/hosts"),
-        (format!("{name}\n"), c"run/hostname", c"etc/hostname"),
-    ] {
-        use std::io::Write;
-        let file = file::open(from, libc::O_WRONLY | libc::O_CREAT).stage(stage)?;
-        std::fs::File::from(file)
-            .write_all(content.as_bytes())
-            .stage(stage)?;
-        mount::bind(from, to, false).stage(stage)?;
-        mount::set_attributes(to, SHOWN_READ_ONLY, false).stage(stage)?;
     }
     Ok(())
 }

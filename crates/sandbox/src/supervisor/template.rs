@@ -31,6 +31,7 @@ const FOLDERS: &[(&str, u32)] = &[
     ("mnt", 0o755),
     ("nightcrew", 0o755),
     ("nightcrew/bin", 0o755),
+    ("nightcrew/etc", 0o755),
     ("nightcrew/in", 0o755),
     ("nightcrew/out", 0o755),
     ("proc", 0o755),

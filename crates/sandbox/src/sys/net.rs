@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use super::check;
 
-fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
+pub(super) fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) };
     check(i64::from(fd))?;
@@ -21,12 +21,21 @@ pub(crate) fn can_make_socket(family: i32, kind: i32) -> io::Result<()> {
 
 /// Brings up `lo` of the present network namespace.
 pub(crate) fn bring_up_loopback() -> io::Result<()> {
+    set_loopback(libc::IFF_UP | libc::IFF_RUNNING)
+}
+
+/// Takes down `lo` of the present network namespace.
+pub(crate) fn take_down_loopback() -> io::Result<()> {
+    set_loopback(0)
+}
+
+fn set_loopback(flags: i32) -> io::Result<()> {
     let socket = socket(libc::AF_INET, libc::SOCK_DGRAM)?;
     // SAFETY: an all-zero `ifreq` is a valid value of the type.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;
     request.ifr_name[1] = b'o' as libc::c_char;
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: SIOCSIFFLAGS takes a pointer to a live `ifreq`.
     let result = unsafe {
         libc::ioctl(

@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Most descriptors one message may carry.
-pub(crate) const MAX_FDS: usize = 4;
+pub(crate) const MAX_FDS: usize = 160;
 /// Largest message body sent inline; larger bodies travel in a memory file.
 pub(crate) const MAX_INLINE: usize = 16 * 1024;
 
 /// Room for `MAX_FDS` descriptors, aligned as the kernel wants it.
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 16 + 4 * MAX_FDS]);
 
 /// A connected pair of close-on-exec sequenced-packet sockets.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -38,7 +38,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, body: &[u8], fds: &[BorrowedFd<'_>]) 
         iov_base: body.as_ptr().cast_mut().cast(),
         iov_len: body.len(),
     };
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 16 + 4 * MAX_FDS]);
     // SAFETY: an all-zero `msghdr` is a valid value of the type.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut vector;
@@ -84,7 +84,7 @@ pub(crate) fn receive(
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 16 + 4 * MAX_FDS]);
     // SAFETY: an all-zero `msghdr` is a valid value of the type.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut vector;

@@ -311,6 +311,7 @@ fn check(spec: &EnvironmentSpec) -> Result<(), VmError> {
         ("home", spec.home.is_some()),
         ("mounts", !spec.mounts.is_empty()),
         ("workspace_also", spec.workspace_also.is_some()),
+        ("network", spec.network.is_some()),
         ("limits.disk_bytes", spec.limits.disk_bytes.is_some()),
         ("limits.disk_inodes", spec.limits.disk_inodes.is_some()),
         ("root.tree", spec.root.tree.is_some()),

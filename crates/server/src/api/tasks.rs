@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use model::egress::KeptEgressBatch;
 use model::evidence::Evidence;
 use model::exec::KeptExecBatch;
 use model::fact::{Recorded, TaskFact};
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/tasks/{id}/diff", get(diff))
         .route("/tasks/{id}/evidence", get(evidence))
         .route("/tasks/{id}/exec", get(exec))
+        .route("/tasks/{id}/network", get(network))
         .route("/tasks/{id}/retry", post(retry))
         .route("/tasks/{id}/cancel", post(cancel))
         .route("/tasks/{id}/pause", post(pause))
@@ -276,6 +278,62 @@ struct ExecEvents {
     next: Option<String>,
 }
 
+/// The batch to begin after.
+#[expect(
+    clippy::result_large_err,
+    reason = "it is the answer of the request, made once"
+)]
+fn place(after: &After) -> Result<Option<(u64, u32)>, Problem> {
+    let Some(text) = after.after.as_deref().filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let parts = text.split_once('-');
+    let numbers = parts.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    numbers.map(Some).ok_or_else(|| {
+        Problem::new(
+            422,
+            "invalid",
+            format!("`{text}` is no place: write EPOCH-BATCH, as `next` says it"),
+        )
+    })
+}
+
+#[derive(Serialize)]
+struct NetworkEvents {
+    refused: u64,
+    permitted: u64,
+    sent: u64,
+    received: u64,
+    batches: u64,
+    items: Vec<KeptEgressBatch>,
+    /// What to ask from next; absent when this was all.
+    next: Option<String>,
+}
+
+async fn network(
+    State(state): State<AppState>,
+    PathText(id): PathText<String>,
+    Params(after): Params<After>,
+) -> Answer<NetworkEvents> {
+    let id = state.service.find_task(&id).await?;
+    let limit = after.limit.unwrap_or(20).clamp(1, 100);
+    let from = place(&after)?;
+    let total = state.service.egress_total(id).await?;
+    let items = state.service.egress_batches(id, from, limit).await?;
+    let full = items.len() == limit as usize;
+    let last = items.last().filter(|_| full);
+    let next = last.map(|last| format!("{}-{}", last.batch.epoch, last.batch.batch));
+    Ok(Json(NetworkEvents {
+        refused: total.refused,
+        permitted: total.permitted,
+        sent: total.sent,
+        received: total.received,
+        batches: total.batches,
+        items,
+        next,
+    }))
+}
+
 async fn exec(
     State(state): State<AppState>,
     PathText(id): PathText<String>,
@@ -283,20 +341,7 @@ async fn exec(
 ) -> Answer<ExecEvents> {
     let id = state.service.find_task(&id).await?;
     let limit = after.limit.unwrap_or(20).clamp(1, 100);
-    let from = match after.after.as_deref().filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => {
-            let parts = text.split_once('-');
-            let numbers = parts.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-            Some(numbers.ok_or_else(|| {
-                Problem::new(
-                    422,
-                    "invalid",
-                    format!("`{text}` is no place: write EPOCH-BATCH, as `next` says it"),
-                )
-            })?)
-        }
-    };
+    let from = place(&after)?;
     let total = state.service.exec_total(id).await?;
     let items = state.service.exec_batches(id, from, limit).await?;
     let full = items.len() == limit as usize;

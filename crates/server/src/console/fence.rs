@@ -76,7 +76,7 @@ fn root(root: &RootEvidence) -> Markup {
 }
 
 /// The beginning of a digest.
-fn short(digest: &str) -> String {
+pub(super) fn short(digest: &str) -> String {
     let bare = digest.strip_prefix("sha256:").unwrap_or(digest);
     safe(&bare.chars().take(12).collect::<String>())
 }
@@ -171,7 +171,7 @@ fn row(batch: &KeptExecBatch, event: &ExecEvent, now: Timestamp) -> Markup {
 }
 
 /// Names from inside on one line: a line end is no line end here.
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     safe(text)
         .replace('\n', "\u{240a}")
         .replace('\t', "\u{2409}")

@@ -102,7 +102,7 @@ fn table(entries: &[LedgerEntry], sought: Option<u64>, now: jiff::Timestamp) -> 
                 @match leaf.as_ref().map(ledger::Leaf::heading) {
                     Some(heading) => {
                         td { code { (words::safe(&heading.kind)) } }
-                        td { (subject(&heading.subject)) " " span.soft { @if heading.kind == "exec.batch" { "batch " (heading.seq & 0xf_ffff) } @else { "fact " (heading.seq) } } }
+                        td { (subject(&heading.subject)) " " span.soft { @if heading.kind.ends_with(".batch") { "batch " (heading.seq & 0xf_ffff) } @else { "fact " (heading.seq) } } }
                         td { (words::safe(&heading.actor)) }
                         td.when { @if let Ok(at) = jiff::Timestamp::from_microsecond(i64::try_from(heading.at).unwrap_or(i64::MAX)) { (time(at, now)) } }
                     },

@@ -46,6 +46,10 @@ pub(super) async fn show(
     let refused = service
         .newest_exec_batches(id, super::fence::BATCHES)
         .await?;
+    let network = service.egress_total(id).await?;
+    let reached = service
+        .newest_egress_batches(id, super::network::BATCHES)
+        .await?;
     let wait = task.wait.as_ref().map(|wait| wait.kind);
     let name = words::safe(&task.target.to_string());
     let body = match &task.proposal {
@@ -87,6 +91,7 @@ pub(super) async fn show(
                     }
                 }
                 (super::fence::events(&task, &total, &refused, now))
+                (super::network::events(&task, &network, &reached, now))
                 (evidence(&task))
                 @if let Some((change, _)) = &at_forge { (comments(change, now)) }
             }
@@ -98,7 +103,7 @@ pub(super) async fn show(
         }
     };
     draft("/tasks", name, main)
-        .live(format!("task={id}"), "task exec")
+        .live(format!("task={id}"), "task exec network")
         .show(&state, &session)
         .await
 }

@@ -70,7 +70,7 @@ impl Wanted {
     fn wants(&self, update: &Update) -> bool {
         if let Some(wanted) = self.task {
             return matches!(update, Update::Task { id, .. } if *id == wanted)
-                || matches!(update, Update::Log { task } | Update::Exec { task, .. } if *task == wanted);
+                || matches!(update, Update::Log { task } | Update::Exec { task, .. } | Update::Network { task, .. } if *task == wanted);
         }
         match (self.campaign, update) {
             (None, _) => true,

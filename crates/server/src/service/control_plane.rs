@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::task::TaskCommand;
+use model::egress::EgressBatch;
 use model::exec::ExecBatch;
 use model::ids::TaskId;
 use model::protocol::{
@@ -103,6 +104,14 @@ impl ControlPlane for Service {
     async fn exec_events(&self, batch: ExecBatch) -> Result<(), ControlPlaneError> {
         match self.keep_exec_batch(batch).await {
             // Nobody waits for events of a lease that is gone; the next report says so.
+            Ok(()) | Err(ServiceError::Store(StoreError::Fenced { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn egress_events(&self, batch: EgressBatch) -> Result<(), ControlPlaneError> {
+        match self.keep_egress_batch(batch).await {
+            // As above.
             Ok(()) | Err(ServiceError::Store(StoreError::Fenced { .. })) => Ok(()),
             Err(error) => Err(error.into()),
         }

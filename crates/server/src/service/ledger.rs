@@ -179,7 +179,8 @@ async fn payload_of(
         return Ok(None);
     };
     let heading = leaf.heading();
-    if let Some((kind, key)) = super::exec_gate::document_of(heading) {
+    let document = super::exec_gate::document_of(heading);
+    if let Some((kind, key)) = document.or_else(|| super::egress::document_of(heading)) {
         let document = store.document(kind, &key).await?;
         return Ok(document.map(|document| document.body.into_bytes()));
     }

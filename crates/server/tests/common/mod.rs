@@ -209,6 +209,7 @@ impl Bench {
             weaker: Vec::new(),
             exec: None,
             root: None,
+            network: None,
         };
         self.report(
             of,
@@ -234,6 +235,7 @@ impl Bench {
                 policy: "5f".repeat(32),
                 rules: 2,
             }),
+            network: None,
             root: Some(RootEvidence {
                 kind: RootKind::Image,
                 digest: Some(format!("sha256:{}", "a1".repeat(32))),

@@ -11,6 +11,7 @@ use model::automation::{
 use model::exec::ExecMode;
 use model::fence::Fence;
 use model::isolation::{RootEvidence, RootKind};
+use model::network::{BUNDLES, HostRule, NetworkDefinition, NetworkEntry, NetworkLimits};
 use runner::root::{self, Ready, RootError, Roots};
 use sandbox::storage::SetUpError;
 use sandbox::{Supervisor, SupervisorOptions};
@@ -48,6 +49,7 @@ pub(super) fn execute(
     let life = arguments.limits.life.map_or(LIFE, |life| life.0);
     let mut spec = Spec {
         fence: fence(config, &arguments.fence)?,
+        network: network(&arguments.network)?,
         limits: limits(&arguments.limits),
         variables: arguments.env.iter().cloned().collect(),
         life_s: life.as_secs().max(1),
@@ -117,6 +119,8 @@ pub(super) fn plain(config: &Config) -> Spec {
         workspace: None,
         from: None,
         fence: config.fence(),
+        network: NetworkDefinition::default(),
+        outside: config.network.outside.clone(),
         limits: LimitsDefinition::default(),
         workspace_also: None,
         workdir: None,
@@ -153,6 +157,26 @@ fn definition(arguments: &CreateArguments) -> Result<EnvironmentDefinition, Fail
         folders: folders.collect::<Result<_, _>>()?,
         ..EnvironmentDefinition::default()
     })
+}
+
+/// What may be reached: names of bundles, and hosts.
+fn network(wanted: &[String]) -> Result<NetworkDefinition, Failure> {
+    let entry = |text: &String| match BUNDLES.contains(&text.as_str()) {
+        true => NetworkEntry::Bundle(text.clone()),
+        false => NetworkEntry::Host(Box::new(HostRule {
+            host: text.clone(),
+            ..HostRule::default()
+        })),
+    };
+    let limits = NetworkLimits {
+        allow_only: Some(wanted.to_vec()),
+        ..NetworkLimits::default()
+    };
+    if let Err(message) = engine::network::check_limits(&limits) {
+        let message = message.replace("network.allow_only: ", "--network: ");
+        return Err(Failure::usage(message).hint(format!("bundles are {}", BUNDLES.join(", "))));
+    }
+    Ok(NetworkDefinition(wanted.iter().map(entry).collect()))
 }
 
 fn named(arguments: &CreateArguments) -> String {

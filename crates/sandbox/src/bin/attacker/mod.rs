@@ -22,6 +22,7 @@ mod kit;
 mod launcher;
 mod limits;
 mod limits_memory;
+mod network;
 mod outcome;
 mod processes;
 mod quota;
@@ -86,6 +87,7 @@ pub(crate) fn main(arguments: &[OsString]) -> i32 {
             Err(error) => say(&format!("cannot craft {kind}: {error}"), 70),
         },
         ["--helper", rest @ ..] => helper::main(rest),
+        ["--network", rest @ ..] => network::main(rest),
         ["--control", name] => perform(name, true),
         [name] => perform(name, false),
         _ => say(

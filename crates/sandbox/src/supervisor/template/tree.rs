@@ -34,6 +34,7 @@ const FOLDERS: &[&str] = &[
     "etc",
     "home/agent",
     "nightcrew/bin",
+    "nightcrew/etc",
     "nightcrew/in",
     "nightcrew/out",
 ];

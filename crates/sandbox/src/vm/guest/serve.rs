@@ -191,6 +191,7 @@ impl Guest {
             self_test: report.self_test,
             weaker: report.weaker,
             cgroups: Vec::new(),
+            network: Vec::new(),
         };
         self.environments.insert(number, Arc::new(environment));
         self.port.send(Kind::Ready, number, &reply.encode());
