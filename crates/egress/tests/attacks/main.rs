@@ -5,6 +5,7 @@
 
 mod bypass;
 mod credential;
+mod git;
 mod identity;
 mod names;
 mod plain;

@@ -30,7 +30,8 @@ pub(crate) const SECRET: &str = "s3cr3t+value/0123456789abcdefABCDEF==zz";
 pub(crate) const NOW: u64 = 1_795_000_000_000;
 
 /// The names that servers outside have. Only some are named by policies.
-pub(crate) const HOSTS: [&str; 5] = [
+pub(crate) const HOSTS: [&str; 6] = [
+    "git.example.test",
     "api.example.test",
     "second.example.test",
     "tunnel.example.test",
@@ -62,7 +63,7 @@ impl Server {
         *self.connections.lock().unwrap()
     }
 
-    fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    fn start(tls: Option<Arc<rustls::ServerConfig>>, repositories: &std::path::Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -73,10 +74,12 @@ impl Server {
             Arc::clone(&server.requests),
             Arc::clone(&server.connections),
         );
+        let repositories = repositories.to_owned();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 *connections.lock().unwrap() += 1;
-                let (tls, requests) = (tls.clone(), Arc::clone(&requests));
+                let (tls, requests, repositories) =
+                    (tls.clone(), Arc::clone(&requests), repositories.clone());
                 std::thread::spawn(move || {
                     stream
                         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -84,9 +87,13 @@ impl Server {
                     match tls {
                         Some(config) => {
                             let session = rustls::ServerConnection::new(config).unwrap();
-                            answer(rustls::StreamOwned::new(session, stream), &requests);
+                            answer(
+                                rustls::StreamOwned::new(session, stream),
+                                &requests,
+                                &repositories,
+                            );
                         }
-                        None => answer(stream, &requests),
+                        None => answer(stream, &requests, &repositories),
                     }
                 });
             }
@@ -96,7 +103,11 @@ impl Server {
 }
 
 /// Reads requests one after the other and answers each with what its path asks for.
-fn answer(stream: impl Read + Write, requests: &Mutex<Vec<Vec<u8>>>) {
+fn answer(
+    stream: impl Read + Write,
+    requests: &Mutex<Vec<Vec<u8>>>,
+    repositories: &std::path::Path,
+) {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -119,64 +130,125 @@ fn answer(stream: impl Read + Write, requests: &Mutex<Vec<Vec<u8>>>) {
                 .find_map(|line| line.strip_prefix(&format!("{name}:")))?;
             Some(line.trim().to_owned())
         };
-        let mut whole = head.clone();
-        if let Some(length) = header("content-length") {
-            let length: u64 = length.parse().unwrap();
-            let mut body = Vec::new();
-            let read = (&mut stream).take(length).read_to_end(&mut body);
-            whole.extend(&body);
-            if read.is_err() || (body.len() as u64) < length {
-                requests.lock().unwrap().push(whole);
-                return;
+        let mut body = Vec::new();
+        let length = header("content-length").map(|length| length.parse::<u64>().unwrap());
+        let whole = match length {
+            Some(length) => {
+                (&mut stream).take(length).read_to_end(&mut body).is_ok()
+                    && body.len() as u64 == length
             }
-        } else if header("transfer-encoding").is_some() {
-            while !whole.ends_with(b"0\r\n\r\n") {
-                if stream.read_until(b'\n', &mut whole).unwrap_or(0) == 0 {
-                    requests.lock().unwrap().push(whole);
-                    return;
-                }
+            None if header("transfer-encoding").is_some() => {
+                chunks(&mut stream, &mut body).is_some()
             }
+            None => true,
+        };
+        requests.lock().unwrap().push([&head[..], &body].concat());
+        if !whole {
+            return;
         }
-        let target = text.split(' ').nth(1).unwrap_or_default().to_owned();
-        let answer = reply(&target, &String::from_utf8_lossy(&head));
-        requests.lock().unwrap().push(whole);
-        if stream.get_mut().write_all(answer.as_bytes()).is_err()
-            || stream.get_mut().flush().is_err()
-        {
+        let shown = String::from_utf8_lossy(&head).into_owned();
+        let target = shown.split(' ').nth(1).unwrap_or_default();
+        let answer = if target.starts_with("/org/") {
+            crate::git::backend(repositories, &shown, target, &body)
+        } else {
+            reply(target, &shown)
+        };
+        if stream.get_mut().write_all(&answer).is_err() || stream.get_mut().flush().is_err() {
             return;
         }
     }
 }
 
-fn reply(target: &str, head: &str) -> String {
-    let with = |headers: &str, body: &str| {
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+/// Reads a body in chunks up to its end.
+fn chunks(stream: &mut impl std::io::BufRead, body: &mut Vec<u8>) -> Option<()> {
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        let length = u64::from_str_radix(line.trim_end(), 16).ok()?;
+        let before = body.len() as u64;
+        stream.take(length).read_to_end(body).ok()?;
+        stream.read_line(&mut line).ok()?;
+        if body.len() as u64 != before + length {
+            return None;
+        }
+        if length == 0 {
+            return Some(());
+        }
+    }
+}
+
+/// The secret in forms in which a server may tell it.
+fn told(head: &str) -> Vec<String> {
+    let secret = head
+        .split("Bearer ")
+        .nth(1)
+        .and_then(|rest| rest.split("\r\n").next())
+        .unwrap_or_default();
+    let mut forms = vec![
+        secret.to_owned(),
+        hex::encode(secret),
+        hex::encode_upper(secret),
+        BASE64.encode(format!("user:{secret}")),
+    ];
+    for before in 0..3 {
+        forms.push(BASE64.encode(format!("{}{secret}", "x".repeat(before))));
+    }
+    forms.push(secret.bytes().map(|byte| format!("%{byte:02X}")).collect());
+    forms.push(
+        secret
+            .bytes()
+            .map(|byte| format!("\\u{byte:04x}"))
+            .collect(),
+    );
+    forms
+}
+
+fn reply(target: &str, head: &str) -> Vec<u8> {
+    let with = |headers: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n",
             body.len()
-        )
+        );
+        [head.as_bytes(), body].concat()
     };
+    let all = told(head).join("\n");
     match target {
-        "/v1/echo" => with("", head),
-        "/v1/redirect" => String::from(
-            "HTTP/1.1 302 Found\r\nLocation: https://evil.example.test/?x\r\nContent-Length: 0\r\n\r\n",
-        ),
-        "/v1/switch" => String::from(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n",
-        ),
-        "/v1/two" => with("", "one") + &with("", "POISON"),
-        "/v1/alternative" => with(
-            "Alt-Svc: h3=\":443\"\r\nX-Nightcrew-Refused: forged\r\n",
-            "pong",
-        ),
-        _ => with("", "pong"),
+        "/v1/echo" => {
+            let first = &told(head)[0];
+            with(&format!("X-Echo: {first}\r\nSet-Cookie: t={first}\r\nLocation: https://evil.example.test/?t={}\r\n", told(head)[7]), all.as_bytes())
+        }
+        "/v1/gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(all.as_bytes()).unwrap();
+            with("Content-Encoding: gzip\r\n", &encoder.finish().unwrap())
+        }
+        "/v1/unknown" => with("Content-Encoding: x-unknown\r\n", all.as_bytes()),
+        "/v1/cut" => {
+            let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            for byte in all.bytes() {
+                answer.extend([b"1\r\n", &[byte][..], b"\r\n"].concat());
+            }
+            answer.extend(format!("0\r\nX-Trailer: {}\r\n\r\n", told(head)[0]).bytes());
+            answer
+        }
+        "/v1/redirect" => b"HTTP/1.1 302 Found\r\nLocation: https://evil.example.test/?x\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        "/v1/switch" => b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n".to_vec(),
+        "/v1/two" => [with("", b"one"), with("", b"POISON")].concat(),
+        "/v1/alternative" => with("Alt-Svc: h3=\":443\"\r\nX-Nightcrew-Refused: forged\r\n", b"pong"),
+        _ => with("", b"pong"),
     }
 }
 
 /// What came back to whoever connected inside.
-#[derive(Debug)]
 pub(crate) struct Talked {
     pub(crate) received: Vec<u8>,
     pub(crate) error: String,
+}
+
+impl std::fmt::Debug for Talked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.text(), self.error)
+    }
 }
 
 impl Talked {
@@ -236,7 +308,7 @@ impl World {
             let mut config = (*outside.serve(&name).unwrap()).clone();
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let tls = (host != "plain.example.test").then(|| Arc::new(config));
-            let server = Server::start(tls);
+            let server = Server::start(tls, folder.path());
             settings
                 .hosts
                 .insert(host.to_owned(), server.address.to_string());
@@ -356,7 +428,10 @@ impl World {
             "GET /v1/ping HTTP/1.1\r\nHost: api.example.test\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
             self.placeholder
         ));
-        assert!(talked.text().ends_with("pong"), "{talked:?}");
+        assert!(
+            talked.status() == Some(200) && talked.text().contains("pong"),
+            "{talked:?}"
+        );
         let requests = self.servers["api.example.test"].requests();
         assert_eq!(requests.len(), before + 1);
         let bearer = format!("authorization: Bearer {SECRET}");
