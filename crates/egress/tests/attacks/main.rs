@@ -9,6 +9,7 @@ mod git;
 mod identity;
 mod names;
 mod plain;
+mod process;
 mod protocol;
 mod support;
 mod volume;

@@ -63,7 +63,10 @@ impl Server {
         *self.connections.lock().unwrap()
     }
 
-    fn start(tls: Option<Arc<rustls::ServerConfig>>, repositories: &std::path::Path) -> Self {
+    pub(crate) fn start(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        repositories: &std::path::Path,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
