@@ -54,7 +54,8 @@ pub(crate) async fn request(
     let request: Request<Body> = request.map(body);
     if permit.push {
         return match push::judge(environment, place, request, happened).await? {
-            Judged::Permitted(permit, request) => {
+            Judged::Permitted(permitted) => {
+                let (permit, request) = *permitted;
                 send(environment, place, scheme, request, &permit, happened).await
             }
             Judged::Refused(answer) => Ok(answer),

@@ -29,7 +29,7 @@ const READ_AWAY_TIME: Duration = Duration::from_secs(5);
 /// A push that may go on, or the answer to one that may not.
 pub(crate) enum Judged {
     /// It may, with these bytes.
-    Permitted(Permit, Request<Body>),
+    Permitted(Box<(Permit, Request<Body>)>),
     /// It may not; what is to be told was recorded.
     Refused(Response<Body>),
 }
@@ -81,7 +81,8 @@ pub(crate) async fn judge(
                 first: Some(held.into()),
                 rest: body,
             });
-            Ok(Judged::Permitted(permit, Request::from_parts(parts, body)))
+            let request = Request::from_parts(parts, body);
+            Ok(Judged::Permitted(Box::new((permit, request))))
         }
         Err(code) => {
             read_away(&mut body).await;
