@@ -11,5 +11,6 @@ mod names;
 mod plain;
 mod process;
 mod protocol;
+mod second;
 mod support;
 mod volume;

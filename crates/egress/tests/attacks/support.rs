@@ -298,6 +298,16 @@ impl World {
         Self::with(policy, Limits::default(), OutsideSettings::default())
     }
 
+    /// A world whose broker believes none of the servers outside.
+    pub(crate) fn distrustful(policy: &str) -> Option<Self> {
+        let other = egress::tls::authority::Authority::new(NOW).unwrap();
+        let settings = OutsideSettings {
+            authorities: Some(other.pem().to_owned()),
+            ..OutsideSettings::default()
+        };
+        Self::with(policy, Limits::default(), settings)
+    }
+
     pub(crate) fn with(
         policy: &str,
         limits: Limits,
@@ -317,7 +327,9 @@ impl World {
                 .insert(host.to_owned(), server.address.to_string());
             servers.insert(host, server);
         }
-        settings.authorities = Some(outside.pem().to_owned());
+        settings
+            .authorities
+            .get_or_insert_with(|| outside.pem().to_owned());
         let definition: NetworkDefinition = serde_json::from_str(policy).unwrap();
         let policy = NetworkPolicy::compile(&definition).unwrap();
         let ports: Vec<u16> = policy.ports().into_iter().chain([53, 3128]).collect();
@@ -382,6 +394,11 @@ impl World {
     /// Sends bytes to an address inside and reads what comes.
     pub(crate) fn raw(&self, address: &str, port: u16, bytes: &[u8]) -> Talked {
         self.talk(&json!({ "to": [address, port], "send": [BASE64.encode(bytes)] }))
+    }
+
+    /// Sends bytes and nothing more, not even patience.
+    pub(crate) fn talk_and_end(&self, address: &str, port: u16, bytes: &[u8]) -> Talked {
+        self.talk(&json!({ "to": [address, port], "send": [BASE64.encode(bytes)], "end": true }))
     }
 
     /// Sends bytes in TLS with this name.
