@@ -19,7 +19,8 @@ use model::budget::{Amount, Refused};
 use model::network::NetworkDefinition;
 use serde_json::json;
 
-use crate::support::{BASE, NOW, SECRET, Server, environment};
+use crate::server::Server;
+use crate::support::{BASE, NOW, SECRET, environment};
 
 /// Not a test: what the parent of the others starts.
 #[test]

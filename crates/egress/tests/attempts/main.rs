@@ -12,5 +12,6 @@ mod plain;
 mod process;
 mod protocol;
 mod second;
+mod server;
 mod support;
 mod volume;
