@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::credential::{Bound, CredentialError};
 use crate::gateway::{Gateway, ModelPolicy};
+use crate::mask::MaskError;
 use crate::name::Name;
 use crate::policy::NetworkPolicy;
 use crate::record::Recorder;
@@ -29,6 +30,7 @@ mod environment;
 mod forward;
 mod headers;
 mod http;
+mod inflate;
 mod io;
 mod judge;
 pub mod limits;
@@ -36,6 +38,7 @@ mod names;
 pub mod outside;
 mod packets;
 mod pool;
+mod push;
 pub mod refusal;
 mod secure;
 mod strict;
@@ -117,6 +120,9 @@ pub enum AttachError {
     /// A credential cannot be used.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// A secret could not be taken out of answers.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
     /// No authority could be made for it.
     #[error(transparent)]
     Authority(#[from] AuthorityError),

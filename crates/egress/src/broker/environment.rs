@@ -17,6 +17,7 @@ use crate::broker::{AttachError, Attachment, Change, Shared, Sockets};
 use crate::credential::Credentials;
 use crate::dns::Pins;
 use crate::gateway::{GATEWAY_HOST, ModelPolicy};
+use crate::mask::{Mask, MaskError};
 use crate::name::{Host, Name};
 use crate::policy::{NetworkPolicy, Permit};
 use crate::tls::authority::Authority;
@@ -43,12 +44,19 @@ fn with_gateway(policy: NetworkPolicy, model: &Option<(ModelPolicy, String)>) ->
     }
 }
 
+fn mask_of(credentials: &Credentials) -> Result<Mask, MaskError> {
+    let values = credentials.values();
+    Mask::new(values.iter().map(|value| value.as_str()))
+}
+
 /// One environment.
 pub(crate) struct Environment {
     pub(crate) id: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) policy: ArcSwap<NetworkPolicy>,
     pub(crate) credentials: Credentials,
+    /// What is taken out of answers: values in use, and those that were.
+    pub(crate) mask: ArcSwap<Mask>,
     pub(crate) model: Option<(ModelPolicy, String)>,
     pub(crate) names: Mutex<Pins>,
     pub(crate) authority: Authority,
@@ -71,11 +79,13 @@ impl Environment {
             .map(|(port, _)| *port)
             .collect();
         let authority = shared.authority(&attachment.environment)?;
+        let credentials = Credentials::new(attachment.credentials)?;
         let environment = Self {
+            mask: ArcSwap::from_pointee(mask_of(&credentials)?),
+            credentials,
             id: attachment.environment,
             shared: Arc::clone(shared),
             policy: ArcSwap::from_pointee(with_gateway(attachment.policy, &attachment.model)),
-            credentials: Credentials::new(attachment.credentials)?,
             model: attachment.model,
             names: Mutex::default(),
             authority,
@@ -99,6 +109,14 @@ impl Environment {
         }
         if let Some(credentials) = change.credentials {
             self.credentials.replace(credentials)?;
+            // Until it stands, the earlier mask does; without one, nothing may come back.
+            match mask_of(&self.credentials) {
+                Ok(mask) => self.mask.store(Arc::new(mask)),
+                Err(error) => {
+                    self.credentials.replace(Vec::new())?;
+                    return Err(error.into());
+                }
+            }
         }
         if let Some(policy) = change.policy {
             self.policy

@@ -10,17 +10,20 @@ use model::egress::{EgressKind, EgressRefusal};
 use model::network::NetworkProtocol;
 
 use crate::Body;
-use crate::broker::bodies::{Download, Upload};
+use crate::broker::bodies::{Download, Upload, mask_headers};
 use crate::broker::connection::Place;
 use crate::broker::environment::{Environment, Happened};
 use crate::broker::headers;
+use crate::broker::inflate::Inflate;
 use crate::broker::io::is_exhausted;
 use crate::broker::judge::{Scheme, within_bounds};
 use crate::broker::pool::{self, Key};
+use crate::broker::push::{self, Judged};
 use crate::broker::refusal::Refusal;
 use crate::broker::tunnel::Tally;
 use crate::budget::Spender;
 use crate::credential::{Finder, Placed};
+use crate::mask::{Mask, Masker};
 use crate::name::Authority;
 use crate::policy::{Permit, RequestFacts};
 
@@ -46,6 +49,17 @@ pub(crate) async fn request(
     happened.rule.clone_from(&permit.rule);
     if headers::wants_upgrade(request.headers()) {
         return Err(Refusal::by(EgressRefusal::ProtocolInvalid, &permit.rule));
+    }
+    let body = |body| Body::new(http_body_util::BodyExt::map_err(body, Into::into));
+    let request: Request<Body> = request.map(body);
+    if permit.push {
+        return match push::judge(environment, place, request, happened).await? {
+            Judged::Permitted(permitted) => {
+                let (permit, request) = *permitted;
+                send(environment, place, scheme, request, &permit, happened).await
+            }
+            Judged::Refused(answer) => Ok(answer),
+        };
     }
     send(environment, place, scheme, request, &permit, happened).await
 }
@@ -129,7 +143,7 @@ async fn send(
     environment: &Arc<Environment>,
     place: &Place,
     scheme: Scheme,
-    request: Request<Incoming>,
+    request: Request<Body>,
     permit: &Permit,
     happened: &mut Happened,
 ) -> Result<Response<Body>, Refusal> {
@@ -148,6 +162,16 @@ async fn send(
         .credentials
         .place(used, path, query, &mut parts.headers)
         .map_err(refuse)?;
+    let mask = environment.mask.load_full();
+    if !mask.is_empty() {
+        // What is compressed, or asked for in pieces, could not be looked through.
+        let plain = HeaderValue::from_static("identity");
+        parts.headers.insert(header::ACCEPT_ENCODING, plain);
+    }
+    if placed.is_some() {
+        parts.headers.remove(header::RANGE);
+        parts.headers.remove(header::IF_RANGE);
+    }
     if let Some(placed) = &placed {
         used_credential(environment, placed, happened);
     }
@@ -191,7 +215,7 @@ async fn send(
             }
         }
     };
-    Ok(received(answer, &tally, &refuse))
+    Ok(received(answer, environment, mask, &tally, &refuse))
 }
 
 /// Every use of a credential is recorded by itself.
@@ -256,6 +280,8 @@ fn address(
 
 fn received(
     answer: Response<Incoming>,
+    environment: &Arc<Environment>,
+    mask: Arc<Mask>,
     tally: &Arc<Tally>,
     refuse: &impl Fn(EgressRefusal) -> Refusal,
 ) -> Response<Body> {
@@ -267,10 +293,31 @@ fn received(
     }
     headers::clean_answer(&mut parts.headers);
     parts.version = Version::HTTP_11;
+    // The reason of a status is among them; the broker writes its own.
     parts.extensions.clear();
+    let mut inner = Body::new(http_body_util::BodyExt::map_err(body, Into::into));
+    if !mask.is_empty() {
+        mask_headers(&mask, &mut parts.headers);
+        match parts.headers.remove(header::CONTENT_ENCODING) {
+            None => {}
+            Some(coding) if coding == "identity" => {}
+            Some(coding) if coding == "gzip" || coding == "x-gzip" => {
+                inner = Body::new(Inflate::new(inner, Arc::clone(environment)));
+            }
+            // Whatever is in it, it cannot be looked through, and nobody asked for it.
+            Some(_) => {
+                tally.ended_by(EgressRefusal::ProtocolInvalid);
+                return refuse(EgressRefusal::Unreachable).answer();
+            }
+        }
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     let download = Download {
-        inner: body,
+        inner,
         tally: Arc::clone(tally),
+        masker: (!mask.is_empty()).then(|| Masker::new(&mask)),
+        mask,
+        trailers: None,
     };
     Response::from_parts(parts, Body::new(download))
 }

@@ -34,8 +34,6 @@ pub struct Limits {
     pub dial_ms: u64,
     /// Milliseconds for which neither side may be silent.
     pub idle_ms: u64,
-    /// Whether a `GET` that a rule permits may become a websocket, which is then carried unread.
-    pub websockets: bool,
 }
 
 impl Default for Limits {
@@ -50,7 +48,6 @@ impl Default for Limits {
             head_ms: 20_000,
             dial_ms: 15_000,
             idle_ms: 15 * 60 * 1000,
-            websockets: false,
         }
     }
 }

@@ -166,9 +166,7 @@ fn malformed(environment: &Environment) {
 }
 
 fn answer(environment: &Environment, question: &[u8]) -> Option<Vec<u8>> {
-    if environment.is_stopped() {
-        return None;
-    }
+    // Also while a kill switch stands: the connection that follows is told, a name only waits.
     if !environment.volume.query() {
         environment.refuse(&happened(), &EgressRefusal::VolumeExhausted.into());
         return None;

@@ -5,9 +5,13 @@
 
 mod bypass;
 mod credential;
+mod git;
 mod identity;
 mod names;
 mod plain;
+mod process;
 mod protocol;
+mod second;
+mod server;
 mod support;
 mod volume;

@@ -40,6 +40,8 @@ def is_whole(received):
     """Whether bytes are an answer of HTTP with all of its body."""
     head, found, body = received.partition(b"\r\n\r\n")
     length = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    if found and b"transfer-encoding: chunked" in head.lower():
+        return body.endswith(b"0\r\n\r\n")
     return bool(found and length) and len(body) >= int(length[0])
 
 

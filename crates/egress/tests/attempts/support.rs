@@ -2,14 +2,12 @@
 //! write down every byte.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, IoSliceMut, Read, Write};
+use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,11 +24,14 @@ use model::network::NetworkDefinition;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::server::Server;
+
 pub(crate) const SECRET: &str = "s3cr3t+value/0123456789abcdefABCDEF==zz";
 pub(crate) const NOW: u64 = 1_795_000_000_000;
 
 /// The names that servers outside have. Only some are named by policies.
-pub(crate) const HOSTS: [&str; 5] = [
+pub(crate) const HOSTS: [&str; 6] = [
+    "git.example.test",
     "api.example.test",
     "second.example.test",
     "tunnel.example.test",
@@ -42,141 +43,16 @@ pub(crate) const HOSTS: [&str; 5] = [
 pub(crate) const BASE: &str = r#"[{"host":"api.example.test","protocol":"https","methods":["GET"],"paths":["/v1/**"],"private":true,
   "credential":{"secret":"x","variable":"API_TOKEN"}}]"#;
 
-/// A server outside. It answers every request, and keeps what it got.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
-    requests: Arc<Mutex<Vec<Vec<u8>>>>,
-    connections: Arc<Mutex<usize>>,
-}
-
-impl Server {
-    pub(crate) fn requests(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        requests
-            .iter()
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            .collect()
-    }
-
-    pub(crate) fn connections(&self) -> usize {
-        *self.connections.lock().unwrap()
-    }
-
-    fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self {
-            address: listener.local_addr().unwrap(),
-            requests: Arc::default(),
-            connections: Arc::default(),
-        };
-        let (requests, connections) = (
-            Arc::clone(&server.requests),
-            Arc::clone(&server.connections),
-        );
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                *connections.lock().unwrap() += 1;
-                let (tls, requests) = (tls.clone(), Arc::clone(&requests));
-                std::thread::spawn(move || {
-                    stream
-                        .set_read_timeout(Some(Duration::from_secs(20)))
-                        .unwrap();
-                    match tls {
-                        Some(config) => {
-                            let session = rustls::ServerConnection::new(config).unwrap();
-                            answer(rustls::StreamOwned::new(session, stream), &requests);
-                        }
-                        None => answer(stream, &requests),
-                    }
-                });
-            }
-        });
-        server
-    }
-}
-
-/// Reads requests one after the other and answers each with what its path asks for.
-fn answer(stream: impl Read + Write, requests: &Mutex<Vec<Vec<u8>>>) {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read_until(b'\n', &mut head) {
-                Ok(count) if count > 0 => {}
-                _ => {
-                    // Whatever came is kept: it reached the outside.
-                    if !head.is_empty() {
-                        requests.lock().unwrap().push(head);
-                    }
-                    return;
-                }
-            }
-        }
-        let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let header = |name: &str| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(&format!("{name}:")))?;
-            Some(line.trim().to_owned())
-        };
-        let mut whole = head.clone();
-        if let Some(length) = header("content-length") {
-            let length: u64 = length.parse().unwrap();
-            let mut body = Vec::new();
-            let read = (&mut stream).take(length).read_to_end(&mut body);
-            whole.extend(&body);
-            if read.is_err() || (body.len() as u64) < length {
-                requests.lock().unwrap().push(whole);
-                return;
-            }
-        } else if header("transfer-encoding").is_some() {
-            while !whole.ends_with(b"0\r\n\r\n") {
-                if stream.read_until(b'\n', &mut whole).unwrap_or(0) == 0 {
-                    requests.lock().unwrap().push(whole);
-                    return;
-                }
-            }
-        }
-        let target = text.split(' ').nth(1).unwrap_or_default().to_owned();
-        let answer = reply(&target, &String::from_utf8_lossy(&head));
-        requests.lock().unwrap().push(whole);
-        if stream.get_mut().write_all(answer.as_bytes()).is_err()
-            || stream.get_mut().flush().is_err()
-        {
-            return;
-        }
-    }
-}
-
-fn reply(target: &str, head: &str) -> String {
-    let with = |headers: &str, body: &str| {
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-            body.len()
-        )
-    };
-    match target {
-        "/v1/echo" => with("", head),
-        "/v1/redirect" => String::from(
-            "HTTP/1.1 302 Found\r\nLocation: https://evil.example.test/?x\r\nContent-Length: 0\r\n\r\n",
-        ),
-        "/v1/switch" => String::from(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n",
-        ),
-        "/v1/two" => with("", "one") + &with("", "POISON"),
-        "/v1/alternative" => with(
-            "Alt-Svc: h3=\":443\"\r\nX-Nightcrew-Refused: forged\r\n",
-            "pong",
-        ),
-        _ => with("", "pong"),
-    }
-}
-
 /// What came back to whoever connected inside.
-#[derive(Debug)]
 pub(crate) struct Talked {
     pub(crate) received: Vec<u8>,
     pub(crate) error: String,
+}
+
+impl std::fmt::Debug for Talked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.text(), self.error)
+    }
 }
 
 impl Talked {
@@ -223,6 +99,16 @@ impl World {
         Self::with(policy, Limits::default(), OutsideSettings::default())
     }
 
+    /// A world whose broker believes none of the servers outside.
+    pub(crate) fn distrustful(policy: &str) -> Option<Self> {
+        let other = egress::tls::authority::Authority::new(NOW).unwrap();
+        let settings = OutsideSettings {
+            authorities: Some(other.pem().to_owned()),
+            ..OutsideSettings::default()
+        };
+        Self::with(policy, Limits::default(), settings)
+    }
+
     pub(crate) fn with(
         policy: &str,
         limits: Limits,
@@ -236,13 +122,15 @@ impl World {
             let mut config = (*outside.serve(&name).unwrap()).clone();
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let tls = (host != "plain.example.test").then(|| Arc::new(config));
-            let server = Server::start(tls);
+            let server = Server::start(tls, folder.path());
             settings
                 .hosts
                 .insert(host.to_owned(), server.address.to_string());
             servers.insert(host, server);
         }
-        settings.authorities = Some(outside.pem().to_owned());
+        settings
+            .authorities
+            .get_or_insert_with(|| outside.pem().to_owned());
         let definition: NetworkDefinition = serde_json::from_str(policy).unwrap();
         let policy = NetworkPolicy::compile(&definition).unwrap();
         let ports: Vec<u16> = policy.ports().into_iter().chain([53, 3128]).collect();
@@ -309,6 +197,11 @@ impl World {
         self.talk(&json!({ "to": [address, port], "send": [BASE64.encode(bytes)] }))
     }
 
+    /// Sends bytes and nothing more, not even patience.
+    pub(crate) fn talk_and_end(&self, address: &str, port: u16, bytes: &[u8]) -> Talked {
+        self.talk(&json!({ "to": [address, port], "send": [BASE64.encode(bytes)], "end": true }))
+    }
+
     /// Sends bytes in TLS with this name.
     pub(crate) fn tls(&self, address: &str, name: &str, bytes: &[u8]) -> Talked {
         self.talk(&json!({ "to": [address, 443], "name": name, "send": [BASE64.encode(bytes)] }))
@@ -356,7 +249,10 @@ impl World {
             "GET /v1/ping HTTP/1.1\r\nHost: api.example.test\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
             self.placeholder
         ));
-        assert!(talked.text().ends_with("pong"), "{talked:?}");
+        assert!(
+            talked.status() == Some(200) && talked.text().contains("pong"),
+            "{talked:?}"
+        );
         let requests = self.servers["api.example.test"].requests();
         assert_eq!(requests.len(), before + 1);
         let bearer = format!("authorization: Bearer {SECRET}");
@@ -391,7 +287,7 @@ pub(crate) fn environment(ports: &[u16]) -> Option<(Child, Sockets, UnixStream)>
         .args(["-Urn", "python3"])
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/tests/attacks/inside.py"
+            "/tests/attempts/inside.py"
         ))
         .arg(list.join(","))
         .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -90,3 +90,80 @@ async fn net_placeholder_other_host() {
     assert!(world.was_refused(EgressRefusal::CredentialMisplaced, "second.example.test"));
     world.control();
 }
+
+/// Whether the secret can be read out of an answer, in a form that servers tell.
+fn tells(text: &str) -> bool {
+    let plain = text.replace(['\r', '\n'], "");
+    let forms = [
+        SECRET.to_owned(),
+        hex::encode(SECRET),
+        hex::encode_upper(SECRET),
+        SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        SECRET
+            .bytes()
+            .map(|byte| format!("\\u{byte:04x}"))
+            .collect(),
+        // The middle of it in base64, at each alignment.
+        base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            &SECRET.as_bytes()[3..30],
+        ),
+        base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            &SECRET.as_bytes()[1..28],
+        ),
+        base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            &SECRET.as_bytes()[2..29],
+        ),
+    ];
+    forms.iter().any(|form| plain.contains(form))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_cred_echo_in_encodings_headers_chunks_and_compression() {
+    let Some(world) = World::new(WRITE) else {
+        return;
+    };
+    world.control();
+    let bearer = format!("Authorization: Bearer {}", world.placeholder);
+    for path in ["echo", "gzip", "cut"] {
+        for version in ["--http1.1", "--http2"] {
+            let url = format!("https://api.example.test/v1/{path}");
+            let (code, out, err) = world.run(&["curl", "-sS", "-i", version, "-H", &bearer, &url]);
+            assert_eq!(code, 0, "{path}: {err}");
+            assert!(
+                out.contains("***") && !tells(&out),
+                "{path} {version}: {out}"
+            );
+        }
+        let last = world.servers["api.example.test"].requests().pop().unwrap();
+        assert!(last.contains(SECRET) && last.contains("identity"), "{last}");
+    }
+    let (_, out, _) = world.run(&[
+        "curl",
+        "-sS",
+        "-i",
+        "-H",
+        &bearer,
+        "https://api.example.test/v1/unknown",
+    ]);
+    assert!(out.contains("502") && !tells(&out), "{out}");
+    world.control();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_cred_echo_by_range() {
+    let Some(world) = World::new(WRITE) else {
+        return;
+    };
+    world.control();
+    let talked = world.api(&format!("GET /v1/ping HTTP/1.1\r\nHost: api.example.test\r\nAuthorization: Bearer {}\r\nRange: bytes=0-9\r\n\r\n", world.placeholder));
+    assert_eq!(talked.status(), Some(200), "{talked:?}");
+    let last = world.servers["api.example.test"].requests().pop().unwrap();
+    assert!(
+        last.contains(SECRET) && !last.to_ascii_lowercase().contains("range"),
+        "{last}"
+    );
+    world.control();
+}
