@@ -18,6 +18,40 @@ enum Kind {
     Sparse(contiguous::NFA),
 }
 
+/// Pairs of bytes, one bit each.
+struct Pairs(Box<[u64; 1024]>);
+
+impl Pairs {
+    /// The pairs after which something has begun, when nothing had before: the first two bytes of a
+    /// form, the first byte of one before what may be passed over, and everything after the mark of
+    /// an escape.
+    fn of(forms: &[Vec<u8>]) -> Self {
+        let mut pairs = Self(Box::new([0; 1024]));
+        for form in forms {
+            if let [first, second, ..] = form.as_slice() {
+                for next in [second, &b'\r', &b'\n', &b'%', &b'\\'] {
+                    pairs.add(*first, *next);
+                }
+            }
+        }
+        for mark in [b'%', b'\\'] {
+            (0..=u8::MAX).for_each(|next| pairs.add(mark, next));
+        }
+        pairs
+    }
+
+    fn add(&mut self, first: u8, second: u8) {
+        let place = usize::from(u16::from_be_bytes([first, second]));
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    #[inline]
+    fn has(&self, first: u8, second: u8) -> bool {
+        let place = usize::from(u16::from_be_bytes([first, second]));
+        self.0[place / 64] >> (place % 64) & 1 != 0
+    }
+}
+
 /// All forms of all values.
 pub(super) struct Automaton {
     kind: Kind,
@@ -25,6 +59,7 @@ pub(super) struct Automaton {
     pub(super) longest: u64,
     /// How many bytes of a form were seen in each state but the first.
     depths: HashMap<StateID, u32>,
+    pairs: Pairs,
 }
 
 impl Automaton {
@@ -49,6 +84,7 @@ impl Automaton {
             start,
             longest: u64::try_from(longest).ok()?,
             depths: HashMap::new(),
+            pairs: Pairs::of(forms),
         };
         for form in forms {
             let mut state = start;
@@ -66,6 +102,15 @@ impl Automaton {
             Kind::Dense(walk) => walk.next_state(Anchored::No, state, byte),
             Kind::Sparse(walk) => walk.next_state(Anchored::No, state, byte),
         }
+    }
+
+    /// How many bytes can be passed over from the first state: nothing begins in them.
+    #[inline]
+    pub(super) fn dull(&self, bytes: &[u8]) -> usize {
+        let begins = |pair: &[u8]| self.pairs.has(pair[0], pair[1]);
+        let last = bytes.len().saturating_sub(1);
+        // The last byte waits for the one after it.
+        bytes.windows(2).position(begins).unwrap_or(last)
     }
 
     /// Length of the longest form that ends in this state; 0 where none does.

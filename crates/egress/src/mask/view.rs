@@ -41,6 +41,15 @@ impl View {
         }
     }
 
+    /// Units in which nothing begins, in the first state.
+    fn pass(&mut self, units: u64) {
+        if units > 0 {
+            self.units += units;
+            self.breaks = 0;
+            self.extra.clear();
+        }
+    }
+
     /// A unit of several bytes.
     fn wide(
         &mut self,
@@ -267,7 +276,19 @@ impl Views {
 
     /// Walks on, and adds where values are.
     pub(super) fn walk(&mut self, automaton: &Automaton, bytes: &[u8], ranges: &mut Vec<Range>) {
-        for byte in bytes.iter().copied() {
+        let mut rest = bytes;
+        loop {
+            if self.raw.state == automaton.start && self.forks.is_empty() {
+                let dull = automaton.dull(rest);
+                rest = &rest[dull..];
+                self.raw.pass(dull as u64);
+                self.position += dull as u64;
+            }
+            let Some((byte, after)) = rest.split_first() else {
+                break;
+            };
+            let byte = *byte;
+            rest = after;
             self.position += 1;
             match byte {
                 b'%' => self.fork(Escape::Percent),
