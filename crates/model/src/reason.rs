@@ -59,6 +59,8 @@ codes! {
     PolicyDenied => "policy_denied",
     /// A cap of the budget is reached.
     BudgetExhausted => "budget_exhausted",
+    /// A person stopped it, or what it belongs to, for now.
+    Stopped => "stopped",
     /// A person denied an approval.
     ApprovalDenied => "approval_denied",
     /// Nobody answered in time.

@@ -23,7 +23,7 @@ use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
 use crate::options::RunnerOptions;
-use crate::place::Place;
+use crate::place::{Place, goes_on};
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
 use crate::{inputs, root, services, steps};
@@ -135,7 +135,7 @@ async fn prepare(
     let place = place.ok_or_else(|| {
         Halt::Interrupted("its workspace is not on this runner any more".to_owned())
     })?;
-    if assignment.task.next_step == 0 {
+    if !goes_on(&assignment.task) {
         inputs::write(&place.inputs(), assignment)
             .map_err(|error| Halt::broken("cannot write the inputs", &error))?;
     }
@@ -215,7 +215,7 @@ impl Work {
         let Some(ready) = self.recipe.root.clone() else {
             return Ok(());
         };
-        let fresh = self.assignment.task.next_step == 0;
+        let fresh = !goes_on(&self.assignment.task);
         let prepare = ready.prepare.iter().filter(|_| fresh);
         for argv in prepare.chain(&ready.start) {
             let program = Program {
@@ -243,7 +243,7 @@ impl Work {
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
         self.before().await?;
-        if self.assignment.task.next_step > 0 {
+        if goes_on(&self.assignment.task) {
             self.snapshot = Snapshot::load(&self.place);
         }
         let count = self.assignment.automation.definition.steps.len();
@@ -425,6 +425,14 @@ impl Work {
     /// Tells how it ended, and leaves nothing behind.
     async fn finish(mut self, ended: Result<(), Halt>) {
         if let Err(halt) = ended {
+            let halt = match halt {
+                // What it was stopped for holds at once: the environment goes before it is told.
+                Halt::Recalled(cause) => match steps::approve::park(&mut self).await {
+                    Ok(()) => Halt::Recalled(cause),
+                    Err(halt) => halt,
+                },
+                halt => halt,
+            };
             let pending = std::mem::take(&mut self.pending);
             tell(&mut self.talk, pending, halt).await;
         }
@@ -459,6 +467,10 @@ async fn tell(talk: &mut Talk, mut pending: Vec<Report>, halt: Halt) {
         Halt::Interrupted(cause) => {
             tracing::warn!(%task, cause, "given back");
             pending.push(Report::Interrupted { cause });
+            talk.report_last(pending).await;
+        }
+        Halt::Recalled(cause) => {
+            pending.push(Report::Parked { cause });
             talk.report_last(pending).await;
         }
         Halt::Shutdown => {

@@ -7,6 +7,7 @@
 //! * [`http`]: the one HTTP server with its two faces, `api` (JSON) and `console` (pages).
 
 mod api;
+mod budget;
 mod console;
 pub mod dispatch;
 pub mod error;

@@ -13,6 +13,7 @@ mod inventory;
 mod ledger;
 mod reading;
 mod reviews;
+mod spending;
 mod tasks;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use forge::Forge;
 use forge::local::LocalForge;
 use jiff::Timestamp;
 use model::automation::Automation;
+use model::budget::BudgetLimits;
 use model::fence::Fence;
 use model::ids::{CampaignId, EventId, RunId, TaskId};
 use store::Store;
@@ -145,6 +147,8 @@ pub struct ServiceOptions {
     pub policy: Arc<dyn Policy>,
     /// Budget.
     pub budget: Arc<dyn Budget>,
+    /// Caps of the organisation and of teams.
+    pub caps: BudgetLimits,
     /// The clock.
     pub clock: Clock,
     /// Limits over all campaigns.
@@ -163,6 +167,8 @@ pub struct Service {
     pub(crate) key: ::ledger::SigningKey,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) budget: Arc<dyn Budget>,
+    pub(crate) caps: BudgetLimits,
+    pub(crate) budgets: Arc<crate::budget::Budgets>,
     pub(crate) clock: Clock,
     pub(crate) limits: store::Limits,
     pub(crate) lease: std::time::Duration,
@@ -194,6 +200,8 @@ impl Service {
     #[must_use]
     pub fn new(options: ServiceOptions) -> Arc<Self> {
         Arc::new(Self {
+            budgets: crate::budget::Budgets::new(Arc::clone(&options.store)),
+            caps: options.caps,
             store: options.store,
             blobs: options.blobs,
             forge: options.forge,
@@ -241,6 +249,12 @@ impl Service {
     #[must_use]
     pub(crate) fn forge_of(&self, _repository: &str) -> &dyn Forge {
         &self.forge
+    }
+
+    /// Caps of the organisation and of teams.
+    #[must_use]
+    pub fn budget_limits(&self) -> &BudgetLimits {
+        &self.caps
     }
 
     /// Live logs.

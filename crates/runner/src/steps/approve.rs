@@ -60,7 +60,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
 
 /// Lets go of the environment and keeps the workspace. Before it is reported: a task that waits
 /// must find its workspace whatever happens in between.
-async fn park(work: &mut Work) -> Result<(), Halt> {
+pub(crate) async fn park(work: &mut Work) -> Result<(), Halt> {
     if let Some(environment) = work.environment.take() {
         destroy(environment).await;
     }
