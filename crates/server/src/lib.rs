@@ -19,4 +19,4 @@ mod terminal;
 
 pub use error::ServiceError;
 pub use http::{AppState, Auth, router};
-pub use service::{Actor, Service, ServiceOptions, Update};
+pub use service::{Actor, Service, ServiceOptions, Stopped, Stops, Update};

@@ -5,15 +5,18 @@
 
 mod admit;
 mod automations;
+mod budgets;
 mod campaigns;
 mod commit;
 mod control_plane;
 mod exec_gate;
+mod halts;
 mod inventory;
 mod ledger;
 mod reading;
 mod reviews;
 mod spending;
+mod stops;
 mod tasks;
 
 use std::collections::HashMap;
@@ -28,11 +31,15 @@ use model::automation::Automation;
 use model::budget::BudgetLimits;
 use model::fence::Fence;
 use model::ids::{CampaignId, EventId, RunId, TaskId};
+use model::protocol::Recall;
+use model::reason::Reason;
+use model::task::WaitKind;
 use store::Store;
 use tokio::sync::{Notify, broadcast};
 
 pub use admit::Admitted;
 pub use automations::Applied;
+pub use budgets::{Raise, Shown, SpendBy, SpendRow};
 pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
@@ -41,6 +48,7 @@ pub use inventory::Imported;
 pub(crate) use inventory::REPOSITORY;
 pub use ledger::{LedgerReport, verify as verify_ledger};
 pub(crate) use reading::{evidence, oid};
+pub use stops::{Stopped, Stops};
 
 use crate::logs::Logs;
 
@@ -129,6 +137,13 @@ pub enum Update {
         /// Entries now.
         size: u64,
     },
+    /// Something was spent or raised.
+    Budget {
+        /// The account.
+        scope: String,
+    },
+    /// Something was stopped, or a stop was lifted.
+    Stops,
     /// An automation or a repository was written.
     Definitions,
 }
@@ -193,6 +208,14 @@ pub struct Service {
     /// Campaigns that may be able to advance.
     pub(crate) dirty: Mutex<std::collections::BTreeSet<CampaignId>>,
     pub(crate) dirty_wake: Notify,
+    /// What is stopped.
+    pub(crate) stops: stops::Known,
+    /// Tasks that their runners are to stop, and what they will wait for.
+    pub(crate) halting: Mutex<HashMap<TaskId, (WaitKind, Reason)>>,
+    pub(crate) recalls: Mutex<Vec<Recall>>,
+    pub(crate) recalls_wake: Notify,
+    /// Something in use under a cap was given back.
+    pub(crate) places: Notify,
 }
 
 impl Service {
@@ -224,6 +247,11 @@ impl Service {
             pace: Mutex::default(),
             dirty: Mutex::default(),
             dirty_wake: Notify::new(),
+            stops: tokio::sync::watch::channel(None).0,
+            halting: Mutex::default(),
+            recalls: Mutex::default(),
+            recalls_wake: Notify::new(),
+            places: Notify::new(),
         })
     }
 

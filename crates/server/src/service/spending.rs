@@ -1,9 +1,11 @@
 //! What a gateway asks before it spends, and says after it spent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::budget::tightest;
 use model::budget::{Amount, Dimension, MicroUsd, Refused, Spending};
+use model::ids::TaskId;
 
 use super::Service;
 use crate::budget::{Account, Key, Unpaid, is_name};
@@ -21,7 +23,7 @@ impl Service {
     /// # Errors
     /// The cap that leaves no room, or what stops the account; also when nothing can be asked.
     pub async fn reserve(
-        &self,
+        self: &Arc<Self>,
         account: &str,
         model: Option<&str>,
         worst: Amount,
@@ -39,6 +41,7 @@ impl Service {
             account: account.to_owned(),
             model: model.to_owned(),
         };
+        self.check_stopped(&payer, model).await?;
         let path = match self.budgets.known(&key) {
             Some(path) => path,
             None => {
@@ -57,7 +60,47 @@ impl Service {
         match self.budgets.reserve(&key, path, worst, patience).await {
             Ok(call) => Ok(call),
             Err(Unpaid::Store(error)) => Err(closed(&error)),
-            Err(Unpaid::Cap { refused, .. }) => Err(refused),
+            Err(Unpaid::Cap { refused, used_up }) => {
+                if let (Account::Task(task), true) = (&payer, used_up) {
+                    self.halt_at_cap(*task, &refused).await;
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// A task that meets a cap stops with its work kept.
+    async fn halt_at_cap(self: &Arc<Self>, task: TaskId, refused: &Refused) {
+        let (kind, reason) = crate::budget::halt(refused.clone(), false);
+        if let Err(error) = self.halt(task, kind, reason).await {
+            tracing::error!(%task, %error, "a task at a cap could not be halted");
+        }
+    }
+
+    /// Whether the kill switch stops an account or a model.
+    async fn check_stopped(&self, payer: &Account<'_>, model: &str) -> Result<(), Refused> {
+        let stops = self.stops().await.map_err(|error| closed(&error))?;
+        if stops.0.is_empty() {
+            return Ok(());
+        }
+        let model = format!("model:{model}");
+        let own = match payer {
+            Account::Task(id) => {
+                let task = self.task(*id).await.map_err(|error| closed(&error))?;
+                self.stopped(&task).await.map_err(|error| closed(&error))?
+            }
+            Account::Environment(name) => {
+                let environment = format!("environment:{name}");
+                let scopes = [engine::budget::ORGANISATION, environment.as_str()];
+                stops.first(scopes).cloned()
+            }
+        };
+        match own.or_else(|| stops.first([model.as_str()]).cloned()) {
+            Some(stopped) => Err(Refused {
+                sentence: stopped.sentence(),
+                scope: stopped.scope,
+            }),
+            None => Ok(()),
         }
     }
 
