@@ -10,6 +10,7 @@ mod campaigns;
 mod commit;
 mod control_plane;
 mod exec_gate;
+mod forecast;
 mod halts;
 mod inventory;
 mod ledger;
@@ -45,6 +46,7 @@ pub use commit::Executed;
 pub(crate) use commit::Writing;
 pub use exec_gate::ExecTotal;
 pub use inventory::Imported;
+pub use forecast::{Basis, Forecast, Range};
 pub(crate) use inventory::REPOSITORY;
 pub use ledger::{LedgerReport, verify as verify_ledger};
 pub(crate) use reading::{evidence, oid};
@@ -208,10 +210,12 @@ pub struct Service {
     /// Campaigns that may be able to advance.
     pub(crate) dirty: Mutex<std::collections::BTreeSet<CampaignId>>,
     pub(crate) dirty_wake: Notify,
+    /// When pages were last told that something was spent.
+    pub(crate) budget_news: Mutex<Option<std::time::Instant>>,
     /// What is stopped.
     pub(crate) stops: stops::Known,
-    /// Tasks that their runners are to stop, and what they will wait for.
-    pub(crate) halting: Mutex<HashMap<TaskId, (WaitKind, Reason)>>,
+    /// Tasks that their runners are to stop, by lease epoch, and what they will wait for.
+    pub(crate) halting: Mutex<HashMap<(TaskId, u64), (WaitKind, Reason)>>,
     pub(crate) recalls: Mutex<Vec<Recall>>,
     pub(crate) recalls_wake: Notify,
     /// Something in use under a cap was given back.
@@ -247,6 +251,7 @@ impl Service {
             pace: Mutex::default(),
             dirty: Mutex::default(),
             dirty_wake: Notify::new(),
+            budget_news: Mutex::default(),
             stops: tokio::sync::watch::channel(None).0,
             halting: Mutex::default(),
             recalls: Mutex::default(),

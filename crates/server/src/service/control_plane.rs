@@ -71,7 +71,7 @@ impl ControlPlane for Service {
         let commands: Vec<TaskCommand> = request
             .reports
             .into_iter()
-            .flat_map(|report| self.commands(request.task, report))
+            .flat_map(|report| self.commands(request.task, request.epoch, report))
             .collect();
         let actor = runner_actor(&request.runner);
         match self
@@ -196,11 +196,11 @@ impl Service {
     }
 
     /// What a report asks of the task.
-    fn commands(&self, task: TaskId, report: Report) -> Vec<TaskCommand> {
+    fn commands(&self, task: TaskId, epoch: u64, report: Report) -> Vec<TaskCommand> {
         let Report::Parked { cause } = report else {
             return vec![command(report)];
         };
-        match self.halted_for(task) {
+        match self.halted_for(task, epoch) {
             Some((kind, reason)) => vec![TaskCommand::Halt { kind, reason }],
             // Nobody knows any more why: it goes on at once.
             None => vec![

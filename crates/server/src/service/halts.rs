@@ -2,7 +2,7 @@
 //! runner ends its environment, keeps its workspace and says so.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::task::TaskCommand;
 use model::ids::TaskId;
@@ -17,6 +17,8 @@ use crate::error::ServiceError;
 
 /// How long a runner may take to give a recalled task back before it loses the task.
 const GRACE: Duration = Duration::from_secs(10);
+/// Time between two words to a runner that a task is recalled.
+const AGAIN: Duration = Duration::from_millis(200);
 
 impl Service {
     /// Halts a task wherever it stands; one that waits or ended is left alone.
@@ -49,33 +51,54 @@ impl Service {
         reason: Reason,
     ) {
         let cause = reason.sentence.clone();
-        if let Ok(mut halting) = self.halting.lock()
+        if let Ok(mut halting) = self.halting.lock() {
             // The first reason stays: it is what the runner is being told.
-            && halting.insert(task, (kind, reason)).is_some()
-        {
-            return;
+            if halting.contains_key(&(task, epoch)) {
+                return;
+            }
+            halting.insert((task, epoch), (kind, reason));
         }
-        if let Ok(mut recalls) = self.recalls.lock() {
-            recalls.push(Recall { task, epoch, cause });
-        }
-        self.recalls_wake.notify_one();
         let service = Arc::clone(self);
         tokio::spawn(async move {
-            tokio::time::sleep(GRACE).await;
+            let told = Instant::now();
+            // Said again, because the runner may not have known the task yet.
+            while told.elapsed() < GRACE {
+                if !service.tell_recall(task, epoch, &cause) {
+                    return;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
             if let Err(error) = service.take_back(task, epoch).await {
                 tracing::error!(%task, %error, "a recalled task could not be taken back");
             }
         });
     }
 
+    /// Tells the runner, unless the task was given back.
+    fn tell_recall(&self, task: TaskId, epoch: u64, cause: &str) -> bool {
+        let waits = self
+            .halting
+            .lock()
+            .is_ok_and(|halting| halting.contains_key(&(task, epoch)));
+        if waits && let Ok(mut recalls) = self.recalls.lock() {
+            recalls.push(Recall {
+                task,
+                epoch,
+                cause: cause.to_owned(),
+            });
+            self.recalls_wake.notify_one();
+        }
+        waits
+    }
+
     /// What a recalled task waits for, once its runner has given it back.
-    pub(crate) fn halted_for(&self, task: TaskId) -> Option<(WaitKind, Reason)> {
-        self.halting.lock().ok()?.remove(&task)
+    pub(crate) fn halted_for(&self, task: TaskId, epoch: u64) -> Option<(WaitKind, Reason)> {
+        self.halting.lock().ok()?.remove(&(task, epoch))
     }
 
     /// Takes a task from a runner that did not give it back in time. What it did is lost.
     async fn take_back(self: &Arc<Self>, id: TaskId, epoch: u64) -> Result<(), ServiceError> {
-        let Some((kind, reason)) = self.halted_for(id) else {
+        let Some((kind, reason)) = self.halted_for(id, epoch) else {
             return Ok(());
         };
         let loaded = self.load_task(id).await?;

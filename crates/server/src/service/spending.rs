@@ -1,7 +1,7 @@
 //! What a gateway asks before it spends, and says after it spent.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::budget::tightest;
 use model::budget::{Amount, Dimension, MicroUsd, Refused, Spending};
@@ -10,6 +10,9 @@ use model::ids::TaskId;
 use super::Service;
 use crate::budget::{Account, Key, Unpaid, is_name};
 use crate::error::ServiceError;
+
+/// Time between two words to pages that something was spent.
+const PAGES: Duration = Duration::from_millis(500);
 
 impl Service {
     /// Holds the worst case of one call under every cap above it. Waits up to `patience` while
@@ -108,6 +111,21 @@ impl Service {
     /// known was charged already.
     pub async fn settle(&self, call: u64, spent: Amount) {
         self.budgets.settle(call, Spending::from(spent)).await;
+        self.tell_pages();
+    }
+
+    /// Tells pages that something was spent, not more often than they can look again.
+    fn tell_pages(&self) {
+        let Ok(mut told) = self.budget_news.lock() else {
+            return;
+        };
+        if told.is_none_or(|told| told.elapsed() > PAGES) {
+            *told = Some(Instant::now());
+            drop(told);
+            self.publish(super::Update::Budget {
+                scope: engine::budget::ORGANISATION.to_owned(),
+            });
+        }
     }
 
     /// Charges all unsettled calls of an account at their worst: for a gateway that is gone.
