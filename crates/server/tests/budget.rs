@@ -341,7 +341,10 @@ async fn paid_bench(repositories: usize) -> Bench {
     }
     bench.apply(PAID).await;
     let started = bench
-        .post("/automations/paid/start", serde_json::json!({"key": "once"}))
+        .post(
+            "/automations/paid/start",
+            serde_json::json!({"key": "once"}),
+        )
         .await;
     assert_eq!(started.status, 200, "{}", started.text);
     bench

@@ -78,9 +78,18 @@ async fn raise(global: &Global, wanted: RaiseArguments) -> Result<u8, Failure> {
         ("usd", wanted.usd.map(|usd| json!(usd))),
         ("tokens", wanted.tokens.map(|tokens| json!(tokens))),
         ("wall", wanted.wall.map(|wall| json!(wall))),
-        ("forge_writes", wanted.forge_writes.map(|count| json!(count))),
-        ("open_changes", wanted.open_changes.map(|count| json!(count))),
-        ("environments", wanted.environments.map(|count| json!(count))),
+        (
+            "forge_writes",
+            wanted.forge_writes.map(|count| json!(count)),
+        ),
+        (
+            "open_changes",
+            wanted.open_changes.map(|count| json!(count)),
+        ),
+        (
+            "environments",
+            wanted.environments.map(|count| json!(count)),
+        ),
     ];
     if given.iter().all(|(_, value)| value.is_none()) {
         return Err(Failure::usage("nothing is raised")

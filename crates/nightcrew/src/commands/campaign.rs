@@ -114,7 +114,10 @@ async fn preview(client: &Client, file: &Path) -> Result<u8, Failure> {
     {
         print::warning(missing.as_str().unwrap_or_default());
     }
-    if let Some(forecast) = preview.pointer("/forecast/sentence").and_then(Value::as_str) {
+    if let Some(forecast) = preview
+        .pointer("/forecast/sentence")
+        .and_then(Value::as_str)
+    {
         print::line(clean(forecast, 300));
     }
     let looked = number(&preview, "looked_at");

@@ -23,7 +23,10 @@ pub(super) async fn execute(global: &Global, wanted: StopArguments) -> Result<u8
                 table.row(vec![
                     print::bold(&clean(text(row, "scope"), 60)),
                     clean(text(row, "by"), 40),
-                    text(row, "at").get(..16).unwrap_or_default().replace('T', " "),
+                    text(row, "at")
+                        .get(..16)
+                        .unwrap_or_default()
+                        .replace('T', " "),
                     clean(text(row, "because"), 80),
                 ]);
             }

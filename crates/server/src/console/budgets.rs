@@ -169,7 +169,9 @@ fn meter(spent: u64, held: u64, cap: u64) -> Markup {
 }
 
 fn raise_form(accounts: &[Account], session: &Session) -> Markup {
-    let capped = accounts.iter().filter(|account| !account.effective.is_none());
+    let capped = accounts
+        .iter()
+        .filter(|account| !account.effective.is_none());
     html! {
         form.panel method="post" action="/budgets/raise" {
             (token(session))
@@ -193,9 +195,9 @@ fn raise_form(accounts: &[Account], session: &Session) -> Markup {
 }
 
 fn spend_table(rows: &[SpendRow]) -> Markup {
-    let total = rows
-        .iter()
-        .fold(model::budget::Spending::ZERO, |sum, row| sum.plus(row.spent));
+    let total = rows.iter().fold(model::budget::Spending::ZERO, |sum, row| {
+        sum.plus(row.spent)
+    });
     html! {
         @if rows.is_empty() { (empty("Nothing was spent yet", &html! { "Calls of models are charged here when they are settled." })) }
         @else {
@@ -302,10 +304,7 @@ impl Fields {
 }
 
 /// `POST /budgets/raise`.
-pub(super) async fn raise(
-    State(state): State<AppState>,
-    Form(_, fields): Form<Fields>,
-) -> Shown {
+pub(super) async fn raise(State(state): State<AppState>, Form(_, fields): Form<Fields>) -> Shown {
     let caps = fields
         .caps()
         .map_err(|problem| Page::from(Problem::new(422, "invalid", problem)))?;

@@ -128,7 +128,10 @@ impl Service {
             if task.spent_ms == 0 {
                 continue;
             }
-            let account = self.store.budget_account(&format!("task:{}", row.id)).await?;
+            let account = self
+                .store
+                .budget_account(&format!("task:{}", row.id))
+                .await?;
             samples.push(Sample {
                 money: account.map_or(0, |account| account.spent.money),
                 wall: task.spent_ms,
@@ -142,9 +145,8 @@ impl Service {
 fn estimate(definition: &Definition, tasks: u64, basis: Basis, samples: &[Sample]) -> Forecast {
     let budget = definition.budget.clone().unwrap_or_default();
     let per_task = budget.per_task.clone().unwrap_or_default();
-    let millis = |length: model::duration::Length| {
-        u64::try_from(length.0.as_millis()).unwrap_or(u64::MAX)
-    };
+    let millis =
+        |length: model::duration::Length| u64::try_from(length.0.as_millis()).unwrap_or(u64::MAX);
     let money_caps = [
         per_task.usd.map(|usd| usd.0.0.saturating_mul(tasks)),
         budget.usd.map(|usd| usd.0.0),
@@ -154,7 +156,12 @@ fn estimate(definition: &Definition, tasks: u64, basis: Basis, samples: &[Sample
         budget.wall.map(millis),
     ];
     let seen = basis != Basis::Caps;
-    let money = range(samples.iter().map(|one| one.money), tasks, seen, &money_caps);
+    let money = range(
+        samples.iter().map(|one| one.money),
+        tasks,
+        seen,
+        &money_caps,
+    );
     let wall = range(samples.iter().map(|one| one.wall), tasks, seen, &wall_caps);
     let mut forecast = Forecast {
         tasks,
@@ -193,9 +200,8 @@ fn range(
 
 fn sentence(forecast: &Forecast) -> String {
     use model::budget::MicroUsd;
-    let length = |millis: u64| {
-        model::duration::Length::from_secs(millis.div_ceil(1000)).to_string()
-    };
+    let length =
+        |millis: u64| model::duration::Length::from_secs(millis.div_ceil(1000)).to_string();
     let mut parts = Vec::new();
     let shown = |range: &Range, show: &dyn Fn(u64) -> String| match range.high {
         Some(high) if range.low == 0 && forecast.basis == Basis::Caps => {
@@ -219,7 +225,10 @@ fn sentence(forecast: &Forecast) -> String {
     if parts.is_empty() {
         return format!("{tasks} tasks; nothing is known of their cost, and nothing caps it");
     }
-    format!("{tasks} tasks: {} ({based}; CI minutes are not known)", parts.join(", "))
+    format!(
+        "{tasks} tasks: {} ({based}; CI minutes are not known)",
+        parts.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -262,7 +271,11 @@ mod tests {
         );
         let capped = estimate(&definition("{usd: 5}"), 10, basis, &samples);
         assert_eq!(capped.money.unwrap().high, Some(5_000_000));
-        assert!(capped.sentence.contains("from 11 earlier tasks"), "{}", capped.sentence);
+        assert!(
+            capped.sentence.contains("from 11 earlier tasks"),
+            "{}",
+            capped.sentence
+        );
         let none = estimate(&definition("{}"), u64::MAX, Basis::Caps, &samples);
         assert_eq!(none.money, None);
     }

@@ -121,7 +121,10 @@ impl Bench {
         // What was begun ends where a process would: nobody waits for it.
         let limit = tokio::time::Instant::now() + Duration::from_secs(30);
         while Arc::strong_count(&service) > 1 {
-            assert!(tokio::time::Instant::now() < limit, "somebody still uses it");
+            assert!(
+                tokio::time::Instant::now() < limit,
+                "somebody still uses it"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         drop(service);
