@@ -6,6 +6,7 @@
 //! `effects(state, fact) → outbox`.
 
 pub mod branch;
+pub mod budget;
 pub mod campaign;
 pub mod condition;
 pub mod context;

@@ -12,6 +12,7 @@ mod effects;
 mod end;
 mod expire;
 mod finish_step;
+mod halt;
 mod interrupt;
 mod merge;
 mod pause;

@@ -290,6 +290,31 @@ fn fenced() -> Vec<TaskFact> {
     facts
 }
 
+/// Halts in the middle of a step, which goes on over the same base.
+fn stopped() -> Vec<TaskFact> {
+    let mut facts = begun();
+    facts.extend([
+        started(0, "command", 1),
+        waited(WaitKind::Stop, ReasonCode::Stopped, None),
+        TaskFact::Woken {
+            cause: "stop".into(),
+        },
+        TaskFact::Claimed {
+            runner: "embedded".into(),
+        },
+        TaskFact::Prepared {
+            base: base("b1"),
+            isolation: isolation(),
+        },
+        started(0, "command", 1),
+        TaskFact::Ended {
+            status: TaskStatus::Cancelled,
+            reason: Reason::new(ReasonCode::Stopped, "it was stopped for good"),
+        },
+    ]);
+    facts
+}
+
 fn campaign_facts() -> Vec<CampaignFact> {
     let rules = CampaignRules {
         canary: Some(3),
@@ -394,6 +419,7 @@ fn task_streams() -> Vec<(&'static str, Vec<Recorded<TaskFact>>)> {
         ("task-troubled", troubled()),
         ("task-ended", ended_in_every_way()),
         ("task-fenced", fenced()),
+        ("task-stopped", stopped()),
     ]
     .into_iter()
     .map(|(name, today)| (name, stream(name, today).1))
@@ -482,6 +508,7 @@ fn while_the_version_is_the_same_facts_are_written_the_same() {
     check(stream("task-troubled", troubled()));
     check(stream("task-ended", ended_in_every_way()));
     check(stream("task-fenced", fenced()));
+    check(stream("task-stopped", stopped()));
     check(stream("campaign", campaign_facts()));
     check(stream("run", run_facts()));
 }

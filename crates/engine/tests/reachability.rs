@@ -74,6 +74,13 @@ fn wait(kind: WaitKind) -> TaskCommand {
     }
 }
 
+fn halt(kind: WaitKind) -> TaskCommand {
+    TaskCommand::Halt {
+        kind,
+        reason: reason(),
+    }
+}
+
 fn end(status: TaskStatus) -> TaskCommand {
     TaskCommand::End {
         status,
@@ -163,6 +170,11 @@ fn alphabet() -> Vec<Letter> {
         plain("wait for a quota", |_| wait(WaitKind::Quota)),
         plain("wait for a timer", |_| wait(WaitKind::Timer)),
         plain("wait for ci", |_| wait(WaitKind::Ci)),
+        plain("wait for a stop", |_| wait(WaitKind::Stop)),
+        plain("halt, at a cap", |_| halt(WaitKind::Budget)),
+        plain("halt, at a limit", |_| halt(WaitKind::Quota)),
+        plain("halt, by the kill switch", |_| halt(WaitKind::Stop)),
+        plain("halt, for a person", |_| halt(WaitKind::Person)),
         plain("wake", |_| TaskCommand::Wake),
         Letter {
             late: false,

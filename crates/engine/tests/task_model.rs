@@ -143,6 +143,10 @@ fn command() -> impl Strategy<Value = TaskCommand> {
         finish(),
         verdicts().prop_map(|validators| TaskCommand::Validate { validators }),
         wait(),
+        (0..WaitKind::ALL.len(), reason()).prop_map(|(kind, reason)| TaskCommand::Halt {
+            kind: WaitKind::ALL[kind],
+            reason
+        }),
         Just(TaskCommand::Wake),
         Just(TaskCommand::Expire),
         (who(), roles()).prop_map(|(by, roles)| TaskCommand::Approve { by, roles }),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Caps, Tokens, Usd};
 use crate::duration::Length;
 
 mod environment;
@@ -226,12 +227,27 @@ pub struct Pace {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetRules {
+    /// Money of the campaign, in US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<Usd>,
+    /// Tokens of the campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
     /// Wall time of all tasks of the campaign added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<Length>,
     /// Changes submitted by the campaign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<u32>,
+    /// Writes of the campaign to the forge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge_writes: Option<u32>,
+    /// Changes of the campaign open at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_changes: Option<u32>,
+    /// Environments of the campaign at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<u32>,
     /// Caps of one task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_task: Option<TaskBudget>,
@@ -241,9 +257,42 @@ pub struct BudgetRules {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaskBudget {
+    /// Money, in US dollars, over all its rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<Usd>,
+    /// Tokens, over all its rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
     /// Wall time of its steps added up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<Length>,
+}
+
+impl BudgetRules {
+    /// Caps that are reserved against. Wall time and number of changes are not among them: they are
+    /// asked about when a task starts.
+    #[must_use]
+    pub fn caps(&self) -> Caps {
+        Caps {
+            money: self.usd.map(|usd| usd.0.0),
+            tokens: self.tokens.map(|tokens| tokens.0),
+            wall: None,
+            forge_writes: self.forge_writes.map(u64::from),
+            open_changes: self.open_changes.map(u64::from),
+            environments: self.environments.map(u64::from),
+        }
+    }
+
+    /// Caps of one task that are reserved against.
+    #[must_use]
+    pub fn task_caps(&self) -> Caps {
+        let task = self.per_task.clone().unwrap_or_default();
+        Caps {
+            money: task.usd.map(|usd| usd.0.0),
+            tokens: task.tokens.map(|tokens| tokens.0),
+            ..Caps::default()
+        }
+    }
 }
 
 /// A definition as stored: versioned, with the files it names.

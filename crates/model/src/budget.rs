@@ -5,6 +5,17 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod account;
+mod limits;
+mod units;
+
+pub use account::{
+    Account, BudgetAnswer, BudgetAsk, BudgetMove, BudgetSettle, Caps, Dimension, Level,
+    Reservation, Reserving, Spending, TASK_HOLDER,
+};
+pub use limits::{BudgetLimits, Team};
+pub use units::{InvalidTokens, InvalidUsd, Tokens, Usd};
+
 /// Money in millionths of a US dollar.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

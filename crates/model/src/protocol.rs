@@ -91,6 +91,12 @@ pub enum Report {
         /// For what.
         wait: Wait,
     },
+    /// It was recalled: its environment is gone, and its workspace is kept. What it waits for is
+    /// known to whoever recalled it.
+    Parked {
+        /// Why, in words.
+        cause: String,
+    },
     /// The change left the environment.
     Proposed {
         /// The change.
@@ -121,6 +127,17 @@ pub struct ReportRequest {
     pub epoch: u64,
     /// What happened.
     pub reports: Vec<Report>,
+}
+
+/// A task that its runner must stop at once, with the work kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recall {
+    /// Which.
+    pub task: TaskId,
+    /// Under which assignment.
+    pub epoch: u64,
+    /// Why, in words.
+    pub cause: String,
 }
 
 /// What the runner shall do next.

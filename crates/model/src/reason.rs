@@ -63,6 +63,8 @@ codes! {
     SecretInChange => "secret_in_change",
     /// A credential that the task needs has expired, or cannot be had.
     CredentialExpired => "credential_expired",
+    /// A person stopped it, or what it belongs to, for now.
+    Stopped => "stopped",
     /// A person denied an approval.
     ApprovalDenied => "approval_denied",
     /// Nobody answered in time.

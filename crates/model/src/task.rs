@@ -130,6 +130,8 @@ pub enum WaitKind {
     Timer,
     /// The forge's checks.
     Ci,
+    /// The end of a stop by the kill switch.
+    Stop,
 }
 
 impl WaitKind {
@@ -141,6 +143,7 @@ impl WaitKind {
         Self::Quota,
         Self::Timer,
         Self::Ci,
+        Self::Stop,
     ];
 
     /// The stable text form.
@@ -153,6 +156,7 @@ impl WaitKind {
             Self::Quota => "quota",
             Self::Timer => "timer",
             Self::Ci => "ci",
+            Self::Stop => "stop",
         }
     }
 

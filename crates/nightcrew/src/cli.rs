@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) mod budget;
 pub(crate) mod env;
 pub(crate) mod secret;
 
@@ -74,6 +75,11 @@ pub(crate) enum Command {
     /// Changes: list, show, approve, request-changes, merge, close, comment
     #[command(subcommand)]
     Change(ChangeCommand),
+    /// Budgets: list, show, raise, spend
+    #[command(subcommand)]
+    Budget(budget::BudgetCommand),
+    /// The kill switch: stop an automation, a campaign, a task, a model, a host or everything
+    Stop(budget::StopArguments),
     /// What waits for a person
     Inbox,
     /// Consent to what a task asks

@@ -1,6 +1,7 @@
 //! One command per file.
 
 mod automation;
+mod budget;
 mod campaign;
 mod change;
 mod ci;
@@ -16,6 +17,7 @@ mod open;
 mod report;
 mod schema;
 mod secret;
+mod stop;
 mod store;
 mod task;
 mod try_once;
@@ -42,6 +44,8 @@ pub(crate) async fn execute(arguments: Arguments) -> Result<u8, Failure> {
         Command::Campaign(command) => campaign::execute(&global, command).await,
         Command::Task(command) => task::execute(&global, command).await,
         Command::Change(command) => change::execute(&global, command).await,
+        Command::Budget(command) => budget::execute(&global, command).await,
+        Command::Stop(wanted) => stop::execute(&global, wanted).await,
         Command::Inbox => inbox::list(&global).await,
         Command::Approve { task } => inbox::answer(&global, &task, "approve", "").await,
         Command::Deny { task, message } => inbox::answer(&global, &task, "deny", &message).await,

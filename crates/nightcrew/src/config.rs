@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ::egress::broker::outside::OutsideSettings;
 use engine::ports::Rule;
 use model::automation::{ExecDefinition, IsolationDefinition};
+use model::budget::BudgetLimits;
 use model::exec::ExecMode;
 use model::fence::Fence;
 use model::network::NetworkLimits;
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) listen: Option<String>,
     /// Limits over all campaigns.
     pub(crate) limits: Limits,
+    /// Hard caps of the organisation and of teams.
+    pub(crate) budget: BudgetLimits,
     /// The embedded runner.
     pub(crate) runner: Runner,
     /// Restrictions.
@@ -190,6 +193,10 @@ fn read(path: &Path) -> Result<Config, Failure> {
         let text = "[exec] has rules, and `mode = \"off\"` judges nothing";
         return Err(Failure::usage(format!("{}: {text}", path.display()))
             .hint("leave `mode` out: rules alone mean a deny list"));
+    }
+    if let Some(problem) = config.budget.problem() {
+        return Err(Failure::usage(format!("{}: {problem}", path.display()))
+            .hint("docs/book/budgets.md shows how `[budget]` is written"));
     }
     Ok(config)
 }

@@ -176,6 +176,7 @@ fn service(
             rules: config.policy.rules.clone(),
         }),
         budget: Arc::new(Caps),
+        caps: config.budget.clone(),
         clock: clock::clock(),
         limits: store::Limits {
             running: config.limits.running,

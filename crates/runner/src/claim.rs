@@ -137,6 +137,16 @@ pub(crate) async fn listen(loops: Arc<Loops>) {
     }
 }
 
+/// Stops tasks that are recalled.
+pub(crate) async fn recall(loops: Arc<Loops>) {
+    let runner = loops.shared.options.name.clone();
+    loop {
+        for recall in loops.shared.control.recalled(&runner).await {
+            loops.held.recall(recall.task, recall.epoch, recall.cause);
+        }
+    }
+}
+
 /// Extends leases, and stops what the control plane wants back.
 pub(crate) async fn beat(loops: Arc<Loops>) {
     let mut ticks = tokio::time::interval(loops.shared.options.heartbeat);

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use model::egress::EgressBatch;
 use model::exec::ExecBatch;
 use model::protocol::{
-    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, ReportRequest,
+    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Recall,
+    ReportRequest,
 };
 
 /// Why the control plane did not answer as hoped.
@@ -33,6 +34,13 @@ pub trait ControlPlane: Send + Sync + 'static {
 
     /// Extends leases, and learns of tasks to let go.
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, ControlPlaneError>;
+
+    /// Tasks that this runner must stop at once, with the work kept. Resolves when there are some;
+    /// said again while they are not given back.
+    async fn recalled(&self, runner: &str) -> Vec<Recall> {
+        let _ = runner;
+        std::future::pending().await
+    }
 
     /// Live log lines; losing some is no harm, the whole log follows as a blob.
     async fn log(&self, chunk: LogChunk);

@@ -8,6 +8,8 @@ use model::task::TaskStatus;
 pub(crate) enum Halt {
     /// The control plane wants the task back, or has recorded its end.
     Released(String),
+    /// The control plane wants it stopped at once, with the work kept.
+    Recalled(String),
     /// The runner stops.
     Shutdown,
     /// The task ends without a change: to be reported.

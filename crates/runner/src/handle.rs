@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::base::Bases;
-use crate::claim::{Loops, beat, claim, listen};
+use crate::claim::{Loops, beat, claim, listen, recall};
 use crate::control_plane::ControlPlane;
 use crate::held::{Held, Stop};
 use crate::options::RunnerOptions;
@@ -76,6 +76,7 @@ impl Runner {
             others: vec![
                 tokio::spawn(listen(Arc::clone(&loops))),
                 tokio::spawn(beat(Arc::clone(&loops))),
+                tokio::spawn(recall(Arc::clone(&loops))),
             ],
             loops,
         })

@@ -15,6 +15,8 @@ pub(crate) enum Stop {
     No,
     /// The control plane wants the task back.
     Released(String),
+    /// The control plane wants it stopped, with the work kept.
+    Recalled(String),
     /// The runner stops.
     Shutdown,
 }
@@ -29,6 +31,7 @@ impl StopWatch {
         match &*self.0.borrow() {
             Stop::No => None,
             Stop::Released(cause) => Some(Halt::Released(cause.clone())),
+            Stop::Recalled(cause) => Some(Halt::Recalled(cause.clone())),
             Stop::Shutdown => Some(Halt::Shutdown),
         }
     }
@@ -87,6 +90,19 @@ impl Held {
     pub(crate) fn stop(&self, task: TaskId, stop: Stop) {
         if let Some(entry) = self.lock().get(&task) {
             entry.stop.send_replace(stop);
+        }
+    }
+
+    /// Stops one task, if it is held under this epoch and was not told to stop before.
+    pub(crate) fn recall(&self, task: TaskId, epoch: u64, cause: String) {
+        if let Some(entry) = self.lock().get(&task).filter(|entry| entry.epoch == epoch) {
+            entry.stop.send_if_modified(|stop| {
+                let news = *stop == Stop::No;
+                if news {
+                    *stop = Stop::Recalled(cause);
+                }
+                news
+            });
         }
     }
 

@@ -68,7 +68,7 @@ pub(crate) fn report(mask: &dyn Mask, report: &mut Report) {
             text(mask, &mut proposal.title);
         }
         Report::Ends { reason, .. } => text(mask, &mut reason.sentence),
-        Report::Interrupted { cause } => text(mask, cause),
+        Report::Interrupted { cause } | Report::Parked { cause } => text(mask, cause),
         Report::Prepared { .. } | Report::StepStarted { .. } => {}
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::protocol::Assignment;
+use model::task::Task;
 
 /// Ending of the folder of a task that waits.
 const KEPT: &str = ".kept";
@@ -36,7 +37,7 @@ impl Place {
             root: layers.join(format!("{name}-{}", assignment.epoch)),
             kept: layers.join(name + KEPT),
         };
-        if task.next_step > 0 {
+        if goes_on(task) {
             return match fs::rename(&place.kept, &place.root) {
                 Ok(()) => Ok(Some(place)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -96,6 +97,11 @@ impl Place {
     pub(crate) fn remove(self) -> io::Result<()> {
         remove(&self.root)
     }
+}
+
+/// Whether a task goes on in the middle, be it of its first step: its base is known already.
+pub(crate) fn goes_on(task: &Task) -> bool {
+    task.next_step > 0 || task.base.is_some()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -22,7 +22,7 @@ use crate::gate::Gate;
 use crate::halt::Halt;
 use crate::held::StopWatch;
 use crate::options::RunnerOptions;
-use crate::place::Place;
+use crate::place::{Place, goes_on};
 use crate::reach::{Made, Reach, Way};
 use crate::snapshot::Snapshot;
 use crate::talk::Talk;
@@ -141,7 +141,7 @@ async fn prepare(
     let place = place.ok_or_else(|| {
         Halt::Interrupted("its workspace is not on this runner any more".to_owned())
     })?;
-    if assignment.task.next_step == 0 {
+    if !goes_on(&assignment.task) {
         inputs::write(&place.inputs(), assignment)
             .map_err(|error| Halt::broken("cannot write the inputs", &error))?;
     }
@@ -240,14 +240,14 @@ async fn root(
 impl Work {
     /// Carries out the steps that are left.
     async fn steps(&mut self) -> Result<(), Halt> {
-        let fresh = self.assignment.task.next_step == 0;
+        let fresh = !goes_on(&self.assignment.task);
         let environment = Arc::clone(self.environment()?);
         if fresh {
             self.compare_toolchains(&environment).await?;
         }
         self.before(&environment, fresh).await?;
         drop(environment);
-        if self.assignment.task.next_step > 0 {
+        if !fresh {
             self.snapshot = Snapshot::load(&self.place);
         }
         let count = self.assignment.automation.definition.steps.len();
@@ -477,6 +477,14 @@ impl Work {
         // Its last words are part of what is told.
         self.let_go().await;
         if let Err(halt) = ended {
+            let halt = match halt {
+                // What it was stopped for holds at once: the environment goes before it is told.
+                Halt::Recalled(cause) => match steps::approve::park(&mut self).await {
+                    Ok(()) => Halt::Recalled(cause),
+                    Err(halt) => halt,
+                },
+                halt => halt,
+            };
             let pending = std::mem::take(&mut self.pending);
             tell(&mut self.talk, pending, halt).await;
         }
@@ -508,6 +516,10 @@ async fn tell(talk: &mut Talk, mut pending: Vec<Report>, halt: Halt) {
         Halt::Interrupted(cause) => {
             tracing::warn!(%task, cause, "given back");
             pending.push(Report::Interrupted { cause });
+            talk.report_last(pending).await;
+        }
+        Halt::Recalled(cause) => {
+            pending.push(Report::Parked { cause });
             talk.report_last(pending).await;
         }
         Halt::Shutdown => {

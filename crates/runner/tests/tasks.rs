@@ -326,6 +326,39 @@ async fn a_runner_that_stops_gives_its_tasks_back() {
     assert_eq!(world.layers(), Vec::<String>::new());
 }
 
+const HALTED: &str = r#"
+name: halted
+steps:
+  - command: 'if test -e begun; then rm begun; echo went on >a; else echo 1 >begun; echo begun; sleep 1000; fi'
+  - validate: [{ paths: ["a"] }]
+  - change: { title: "done" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_recalled_in_its_first_step_goes_on_over_its_work() {
+    let Some(world) = World::new() else { return };
+    world.repository("one", &[("a", "a")]);
+    let runner = world.runner();
+    let id = world.plane.queue(HALTED, "one");
+    world.plane.line("begun").await;
+    // A word about an earlier assignment is none about this one.
+    world.plane.recall(id, 0);
+    world.plane.recall(id, 1);
+    let task = world.plane.settled(id).await;
+    assert_eq!(task.status, TaskStatus::Waiting, "{:?}", task.reason);
+    assert_eq!(task.wait.as_ref().unwrap().reason.code, ReasonCode::Stopped);
+    assert_eq!((task.next_step, task.base.is_some()), (0, true));
+    assert_eq!(world.layers(), [format!("{id}-1.kept")]);
+    world.plane.command(id, &TaskCommand::Wake);
+    let task = world.plane.settled(id).await;
+    assert_eq!(task.status, TaskStatus::Ready, "{:?}", task.reason);
+    runner.shutdown(Duration::from_secs(20)).await;
+    let clone = world.checkout("one", &task);
+    let read = std::fs::read_to_string(clone.join("a")).unwrap();
+    assert_eq!(read, "went on\n");
+    assert_eq!(world.layers(), Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_taken_back_is_killed_at_once() {
     let Some(world) = World::new() else { return };

@@ -1,6 +1,7 @@
 //! The JSON API, version 1: one file per part of the table in `docs/book/api.md`.
 
 mod automations;
+mod budgets;
 mod campaigns;
 mod console_link;
 mod events;
@@ -10,6 +11,7 @@ mod list;
 mod report;
 mod reviews;
 mod status;
+mod stops;
 mod tasks;
 
 use axum::{Json, Router};
@@ -29,11 +31,13 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(status::routes())
         .merge(events::routes())
         .merge(automations::routes())
+        .merge(budgets::routes())
         .merge(campaigns::routes())
         .merge(console_link::routes())
         .merge(tasks::routes())
         .merge(reviews::routes())
         .merge(report::routes())
+        .merge(stops::routes())
         .merge(inventory::routes())
         .merge(ledger::routes())
         .fallback(|| async { Problem::not_found("there is no such path in this API") })

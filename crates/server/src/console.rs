@@ -14,6 +14,7 @@ mod actions;
 mod assets;
 mod automations;
 mod board;
+mod budgets;
 mod campaigns;
 mod class;
 mod confirm;
@@ -71,6 +72,10 @@ pub(crate) fn routes() -> Router<AppState> {
         )
         .route("/automations/{name}/act/{act}", post(actions::automation))
         .route("/runs/{id}", get(automations::run))
+        .route("/budgets", get(budgets::show))
+        .route("/budgets/raise", post(budgets::raise))
+        .route("/budgets/stop", post(budgets::stop))
+        .route("/budgets/lift", post(budgets::lift))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::one))
         .route("/events/{id}/replay", post(actions::replay))

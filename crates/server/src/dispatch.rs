@@ -2,6 +2,7 @@
 //! every wake-up stands a slow look, because a wake-up is a hint and never truth.
 
 mod advance;
+mod budget;
 mod close_campaign;
 mod close_change;
 mod leases;
@@ -36,7 +37,8 @@ impl Dispatcher {
     pub fn start(service: &Arc<Service>, sole: bool) -> Self {
         let stop = CancellationToken::new();
         let run = |stop: &CancellationToken| (Arc::clone(service), stop.clone());
-        let (a, b, c, d, e, f) = (
+        let (a, b, c, d, e, f, g) = (
+            run(&stop),
             run(&stop),
             run(&stop),
             run(&stop),
@@ -51,8 +53,20 @@ impl Dispatcher {
             tokio::spawn(schedules::run(d.0, d.1)),
             tokio::spawn(news::run(e.0, e.1)),
             tokio::spawn(sequencer::run(f.0, f.1)),
+            tokio::spawn(budget::run(g.0, g.1, sole)),
         ];
         Self { stop, loops }
+    }
+
+    /// Ends all loops where they stand, as the death of the process would.
+    pub async fn kill(self) {
+        for handle in &self.loops {
+            handle.abort();
+        }
+        for handle in self.loops {
+            // It was aborted.
+            let _ = handle.await;
+        }
     }
 
     /// Stops all loops at their next resting point, and waits for them.

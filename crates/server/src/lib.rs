@@ -7,6 +7,7 @@
 //! * [`http`]: the one HTTP server with its two faces, `api` (JSON) and `console` (pages).
 
 mod api;
+mod budget;
 mod console;
 pub mod dispatch;
 pub mod error;
@@ -18,4 +19,4 @@ mod terminal;
 
 pub use error::ServiceError;
 pub use http::{AppState, Auth, router};
-pub use service::{Actor, Service, ServiceOptions, Update};
+pub use service::{Actor, Service, ServiceOptions, Stopped, Stops, Update};

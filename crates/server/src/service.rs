@@ -5,16 +5,21 @@
 
 mod admit;
 mod automations;
+mod budgets;
 mod campaigns;
 mod commit;
 mod control_plane;
 mod credentials;
 mod egress;
 mod exec_gate;
+mod forecast;
+mod halts;
 mod inventory;
 mod ledger;
 mod reading;
 mod reviews;
+mod spending;
+mod stops;
 mod tasks;
 
 use std::collections::HashMap;
@@ -26,23 +31,30 @@ use forge::Forge;
 use forge::local::LocalForge;
 use jiff::Timestamp;
 use model::automation::Automation;
+use model::budget::BudgetLimits;
 use model::fence::Fence;
 use model::ids::{CampaignId, EventId, RunId, TaskId};
+use model::protocol::Recall;
+use model::reason::Reason;
+use model::task::WaitKind;
 use store::Store;
 use tokio::sync::{Notify, broadcast};
 
 pub use admit::Admitted;
 pub use automations::Applied;
+pub use budgets::{Raise, Shown, SpendBy, SpendRow};
 pub use campaigns::Preview;
 pub use commit::Executed;
 pub(crate) use commit::Writing;
 pub use credentials::{CredentialTrouble, Credentials};
 pub use egress::EgressTotal;
 pub use exec_gate::ExecTotal;
+pub use forecast::{Basis, Forecast, Range};
 pub use inventory::Imported;
 pub(crate) use inventory::REPOSITORY;
 pub use ledger::{LedgerReport, verify as verify_ledger};
 pub(crate) use reading::{evidence, oid};
+pub use stops::{Stopped, Stops};
 
 use crate::logs::Logs;
 
@@ -140,6 +152,13 @@ pub enum Update {
         /// Entries now.
         size: u64,
     },
+    /// Something was spent or raised.
+    Budget {
+        /// The account.
+        scope: String,
+    },
+    /// Something was stopped, or a stop was lifted.
+    Stops,
     /// An automation or a repository was written.
     Definitions,
 }
@@ -158,6 +177,8 @@ pub struct ServiceOptions {
     pub policy: Arc<dyn Policy>,
     /// Budget.
     pub budget: Arc<dyn Budget>,
+    /// Caps of the organisation and of teams.
+    pub caps: BudgetLimits,
     /// The clock.
     pub clock: Clock,
     /// Limits over all campaigns.
@@ -176,6 +197,8 @@ pub struct Service {
     pub(crate) key: ::ledger::SigningKey,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) budget: Arc<dyn Budget>,
+    pub(crate) caps: BudgetLimits,
+    pub(crate) budgets: Arc<crate::budget::Budgets>,
     pub(crate) clock: Clock,
     pub(crate) limits: store::Limits,
     pub(crate) lease: std::time::Duration,
@@ -202,6 +225,16 @@ pub struct Service {
     /// Campaigns that may be able to advance.
     pub(crate) dirty: Mutex<std::collections::BTreeSet<CampaignId>>,
     pub(crate) dirty_wake: Notify,
+    /// When pages were last told that something was spent.
+    pub(crate) budget_news: Mutex<Option<std::time::Instant>>,
+    /// What is stopped.
+    pub(crate) stops: stops::Known,
+    /// Tasks that their runners are to stop, by lease epoch, and what they will wait for.
+    pub(crate) halting: Mutex<HashMap<(TaskId, u64), (WaitKind, Reason)>>,
+    pub(crate) recalls: Mutex<Vec<Recall>>,
+    pub(crate) recalls_wake: Notify,
+    /// Something in use under a cap was given back.
+    pub(crate) places: Notify,
 }
 
 impl Service {
@@ -209,6 +242,8 @@ impl Service {
     #[must_use]
     pub fn new(options: ServiceOptions) -> Arc<Self> {
         Arc::new(Self {
+            budgets: crate::budget::Budgets::new(Arc::clone(&options.store)),
+            caps: options.caps,
             store: options.store,
             blobs: options.blobs,
             forge: options.forge,
@@ -232,6 +267,12 @@ impl Service {
             pace: Mutex::default(),
             dirty: Mutex::default(),
             dirty_wake: Notify::new(),
+            budget_news: Mutex::default(),
+            stops: tokio::sync::watch::channel(None).0,
+            halting: Mutex::default(),
+            recalls: Mutex::default(),
+            recalls_wake: Notify::new(),
+            places: Notify::new(),
         })
     }
 
@@ -257,6 +298,12 @@ impl Service {
     #[must_use]
     pub(crate) fn forge_of(&self, _repository: &str) -> &dyn Forge {
         &self.forge
+    }
+
+    /// Caps of the organisation and of teams.
+    #[must_use]
+    pub fn budget_limits(&self) -> &BudgetLimits {
+        &self.caps
     }
 
     /// Live logs.

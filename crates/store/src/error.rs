@@ -79,6 +79,14 @@ pub enum StoreError {
         /// Why.
         cause: std::io::Error,
     },
+    /// A cap of the budget leaves no room for what the commit holds.
+    #[error("{refused}")]
+    Cap {
+        /// Which cap, and what to do.
+        refused: model::budget::Refused,
+        /// What others hold could make room.
+        waits: bool,
+    },
     /// The store was shut down.
     #[error("the store is closed")]
     Closed,

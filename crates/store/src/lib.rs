@@ -5,6 +5,7 @@
 //! lease epoch, their projection rows, outbox rows and ledger leaves, in one transaction.
 
 mod backup;
+mod budget;
 mod checks;
 mod columns;
 mod error;
@@ -22,6 +23,7 @@ mod waves;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use model::budget::{Account, BudgetAnswer, BudgetAsk, BudgetSettle, Reservation};
 use model::campaign::WaveProgress;
 use model::event::Event;
 use model::ids::{CampaignId, EventId, TaskId};
@@ -172,6 +174,48 @@ pub trait Store: Send + Sync + 'static {
         after: &str,
         limit: u32,
     ) -> Result<Vec<Document>, StoreError>;
+
+    /// Holds what something may cost at worst, in every account of its way, or says why not. An
+    /// account is made when it is first used.
+    ///
+    /// What a process holds ends with its lease, see [`Store::keep_budget`]; what a task holds
+    /// (its holder begins with [`model::budget::TASK_HOLDER`]) ends with the facts of the task.
+    async fn reserve_budget(&self, ask: BudgetAsk) -> Result<BudgetAnswer, StoreError>;
+
+    /// Settles parts of what is held, all of them or none. What is not held any more was charged
+    /// already: settling it changes nothing.
+    async fn settle_budget(&self, settles: Vec<BudgetSettle>) -> Result<(), StoreError>;
+
+    /// Begins (`begin`) or extends the lease under which a process holds parts of the budget, by
+    /// the database's clock. False when it ran out, or a process of this name began already.
+    async fn keep_budget(
+        &self,
+        holder: &str,
+        lease: std::time::Duration,
+        begin: bool,
+    ) -> Result<bool, StoreError>;
+
+    /// Charges what dead processes held at its worst, and returns it. `sole` names the one process
+    /// that is known to live, for a store that one process has alone.
+    async fn expire_budget(&self, sole: Option<&str>) -> Result<Vec<Reservation>, StoreError>;
+
+    /// An account.
+    async fn budget_account(&self, scope: &str) -> Result<Option<Account>, StoreError>;
+
+    /// Accounts whose scope begins with `prefix` and lies above `after`, by the bytes of the scope.
+    async fn budget_accounts(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Account>, StoreError>;
+
+    /// What is held, with an id above `after`, by the bytes of the id.
+    async fn budget_reservations(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Reservation>, StoreError>;
 
     /// Leaves that have no index yet, in the order they were committed.
     async fn pending_leaves(&self, limit: u32) -> Result<Vec<PendingLeaf>, StoreError>;

@@ -1,6 +1,7 @@
 //! What goes into and comes out of a store.
 
 use jiff::Timestamp;
+use model::budget::BudgetMove;
 use model::event::Event;
 use model::ids::{CampaignId, EffectId, EventId, RunId, TaskId};
 use model::rows::{OutboxRow, Row, Stream, TaskRow};
@@ -19,6 +20,8 @@ pub struct Commit {
     pub done: Vec<EffectId>,
     /// Documents to write or delete.
     pub documents: Vec<DocumentWrite>,
+    /// Changes to accounts of the budget; [`crate::StoreError::Cap`] when one finds no room.
+    pub budget: Vec<BudgetMove>,
     /// Ledger leaves, in order.
     pub leaves: Vec<Vec<u8>>,
 }

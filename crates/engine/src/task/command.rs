@@ -6,7 +6,7 @@ use model::fact::TaskFact;
 use model::isolation::Isolation;
 use model::reason::{Reason, ReasonCode};
 use model::step::{Outputs, StepOutcome};
-use model::task::{Base, Task, TaskStatus, Wait};
+use model::task::{Base, Task, TaskStatus, Wait, WaitKind};
 
 use crate::context::Context;
 use crate::rejection::Rejection;
@@ -53,6 +53,13 @@ pub enum TaskCommand {
     Wait {
         /// For what.
         wait: Wait,
+    },
+    /// A cap or the kill switch stops it for now.
+    Halt {
+        /// What ends it: `budget`, `quota` or `stop`.
+        kind: WaitKind,
+        /// Why.
+        reason: Reason,
     },
     /// What it waited for came by itself; out of date while the wait's time lies ahead.
     Wake,
@@ -176,6 +183,7 @@ pub fn decide(
         }
         TaskCommand::Validate { validators } => super::validate::decide(task, validators),
         TaskCommand::Wait { wait } => super::wait::decide(task, wait, context),
+        TaskCommand::Halt { kind, reason } => super::halt::decide(task, *kind, reason),
         TaskCommand::Wake => super::wake::decide(task, context),
         TaskCommand::Expire => super::expire::decide(task, context),
         TaskCommand::Approve { by, roles } => super::approve::decide(task, by, roles),

@@ -26,7 +26,9 @@ pub(super) fn decide(task: &Task, context: &Context<'_>) -> Result<Vec<TaskFact>
                 sentence,
             )])
         }
-        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget => super::wake::decide(task, context),
+        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget | WaitKind::Stop => {
+            super::wake::decide(task, context)
+        }
         WaitKind::Ci => Err(wrong(task, "expire")),
     }
 }

@@ -15,8 +15,8 @@ pub(super) fn decide(
     if task.status != TaskStatus::Preparing {
         return Err(wrong(task, "prepare"));
     }
-    // A task that goes on in the middle must go on over the same base.
-    if task.next_step > 0 && task.base.as_ref() != Some(base) {
+    // A task that goes on in the middle, be it of its first step, must go on over the same base.
+    if (task.next_step > 0 || task.base.is_some()) && task.base.as_ref() != Some(base) {
         return Err(Rejection::Stale(
             "the base is not the one the earlier steps worked on",
         ));

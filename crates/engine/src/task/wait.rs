@@ -41,6 +41,11 @@ pub(super) fn decide(
                 "only a submitted change waits for checks".to_owned(),
             ));
         }
+        (WaitKind::Stop, None) => {
+            return Err(Rejection::Invalid(
+                "only the kill switch makes a task wait for its end".to_owned(),
+            ));
+        }
         (_, None) => Wait {
             silence_permits: false,
             ..wait.clone()

@@ -16,9 +16,11 @@ pub(super) fn decide(task: &Task, context: &Context<'_>) -> Result<Vec<TaskFact>
         return Err(Rejection::Stale("the time it waits for has not come"));
     }
     match wait.kind {
-        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget => Ok(vec![TaskFact::Woken {
-            cause: wait.kind.as_str().to_owned(),
-        }]),
+        WaitKind::Timer | WaitKind::Quota | WaitKind::Budget | WaitKind::Stop => {
+            Ok(vec![TaskFact::Woken {
+                cause: wait.kind.as_str().to_owned(),
+            }])
+        }
         WaitKind::Person | WaitKind::Approval | WaitKind::Ci => Err(wrong(task, "wake")),
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Waits {
     /// What it was asked for, and where it leads back to.
     pub(crate) consent: Option<Consent>,
     pub(crate) of_review: bool,
+    /// Halted on its way to the forge.
+    pub(crate) ready: bool,
     /// After a failure: in a fresh environment, from the first step.
     pub(crate) anew: bool,
 }
@@ -99,6 +101,7 @@ impl Reference {
             role: None,
             consent: None,
             of_review: false,
+            ready: false,
             anew: false,
         })
     }
@@ -107,7 +110,7 @@ impl Reference {
         let waits = self.waits.take().expect("only what waits is woken");
         if waits.of_review {
             self.status = S::InReview;
-        } else if waits.consent == Some(Consent::Submit) {
+        } else if waits.ready || waits.consent == Some(Consent::Submit) {
             self.status = S::Ready;
         } else if waits.anew {
             self.anew();
@@ -149,7 +152,8 @@ impl Reference {
         match command {
             C::Claim { .. } => self.claim(world),
             C::Prepare { base, .. } => {
-                let fits = self.next == 0 || self.base.as_ref() == Some(&base.commit);
+                let goes_on = self.next > 0 || self.base.is_some();
+                let fits = !goes_on || self.base.as_ref() == Some(&base.commit);
                 let may = self.status == S::Preparing && fits && base.branch == "main";
                 if may {
                     self.status = S::Running;
@@ -183,9 +187,18 @@ impl Reference {
                 may
             }
             C::Wait { wait } => self.ask(wait, world),
+            C::Halt { kind, .. } => {
+                let ready = self.status == S::Ready;
+                let may = (self.status == S::Queued || ready || self.leased())
+                    && matches!(kind, W::Budget | W::Quota | W::Stop);
+                if may {
+                    self.wait(*kind).ready = ready;
+                }
+                may
+            }
             C::Wake => {
                 let may = self.waits.as_ref().is_some_and(|waits| {
-                    matches!(waits.kind, W::Timer | W::Quota | W::Budget)
+                    matches!(waits.kind, W::Timer | W::Quota | W::Budget | W::Stop)
                         && waits.until.is_none_or(|until| until <= world.now)
                 });
                 may && self.wake()
@@ -200,7 +213,7 @@ impl Reference {
                 match waits.kind {
                     W::Approval if waits.silence => self.consented(),
                     W::Approval | W::Person => self.end(S::Rejected),
-                    W::Timer | W::Quota | W::Budget => self.wake(),
+                    W::Timer | W::Quota | W::Budget | W::Stop => self.wake(),
                     W::Ci => false,
                 }
             }
@@ -374,7 +387,7 @@ impl Reference {
                 waits.role = role;
                 waits.consent = Some(Consent::Step(index));
             }
-            (W::Approval | W::Ci, None) | (_, Some(_)) => return false,
+            (W::Approval | W::Ci | W::Stop, None) | (_, Some(_)) => return false,
             (W::Timer, None) if wait.until.is_none() => return false,
             (kind, None) => {
                 self.wait(kind);

@@ -114,6 +114,12 @@ async fn preview(client: &Client, file: &Path) -> Result<u8, Failure> {
     {
         print::warning(missing.as_str().unwrap_or_default());
     }
+    if let Some(forecast) = preview
+        .pointer("/forecast/sentence")
+        .and_then(Value::as_str)
+    {
+        print::line(clean(forecast, 300));
+    }
     let looked = number(&preview, "looked_at");
     print::note(format!(
         "{} of {looked} repositories; nothing was written",
@@ -199,6 +205,12 @@ async fn status(client: &Client, id: &str) -> Result<u8, Failure> {
     ));
     if let Some(note) = campaign.get("note").and_then(Value::as_str) {
         print::line(format!("  {note}"));
+    }
+    let left = answer.pointer("/forecast/tasks").and_then(Value::as_u64);
+    if let Some(forecast) = answer.pointer("/forecast/sentence").and_then(Value::as_str)
+        && left.is_some_and(|left| left > 0)
+    {
+        print::line(format!("  still to come: {}", clean(forecast, 300)));
     }
     let mut states = Table::new(&["STATE", "TASKS"]);
     for (state, count) in answer

@@ -59,7 +59,7 @@ pub(crate) async fn run(work: &mut Work, index: u32, step: &StepDefinition) -> R
 
 /// Lets go of the environment and keeps the workspace. Before it is reported: a task that waits
 /// must find its workspace whatever happens in between.
-async fn park(work: &mut Work) -> Result<(), Halt> {
+pub(crate) async fn park(work: &mut Work) -> Result<(), Halt> {
     work.let_go().await;
     let kept = match &work.snapshot {
         Some(snapshot) => snapshot.save(&work.place),

@@ -19,12 +19,13 @@ use model::exec::ExecBatch;
 use model::fact::TaskFact;
 use model::ids::{CampaignId, RunId, TaskId};
 use model::protocol::{
-    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, LogLine, Report,
-    ReportRequest,
+    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, LogLine, Recall,
+    Report, ReportRequest,
 };
+use model::reason::{Reason, ReasonCode};
 use model::repository::Repository;
 use model::run::{Run, RunStatus, Target};
-use model::task::{Task, TaskStatus};
+use model::task::{Task, TaskStatus, WaitKind};
 use runner::{ControlPlane, ControlPlaneError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,6 +55,8 @@ pub(crate) struct Plane {
     work: Notify,
     changed: watch::Sender<u64>,
     release: Mutex<Vec<TaskId>>,
+    recalls: Mutex<Vec<Recall>>,
+    recall_wake: Notify,
     /// So many requests are answered with "not available".
     pub(crate) busy: AtomicU32,
     /// Files beside automations.
@@ -79,6 +82,8 @@ impl Plane {
             work: Notify::new(),
             changed: watch::channel(0).0,
             release: Mutex::default(),
+            recalls: Mutex::default(),
+            recall_wake: Notify::new(),
             busy: AtomicU32::new(0),
             files: Mutex::default(),
         }
@@ -290,6 +295,16 @@ impl Plane {
     pub(crate) fn take_back(&self, id: TaskId) {
         self.release.lock().unwrap().push(id);
     }
+
+    /// Has a task stopped at once, with its work kept.
+    pub(crate) fn recall(&self, task: TaskId, epoch: u64) {
+        let cause = "it runs wild".to_owned();
+        self.recalls
+            .lock()
+            .unwrap()
+            .push(Recall { task, epoch, cause });
+        self.recall_wake.notify_one();
+    }
 }
 
 fn event(repository: &str, now: Timestamp) -> Event {
@@ -335,6 +350,10 @@ fn command(report: Report) -> TaskCommand {
         Report::Waits { wait } => TaskCommand::Wait { wait },
         Report::Proposed { proposal } => TaskCommand::Propose { proposal },
         Report::Ends { status, reason } => TaskCommand::End { status, reason },
+        Report::Parked { cause } => TaskCommand::Halt {
+            kind: WaitKind::Stop,
+            reason: Reason::new(ReasonCode::Stopped, cause),
+        },
         Report::Interrupted { cause } => TaskCommand::Interrupt {
             cause,
             blame: false,
@@ -420,6 +439,11 @@ impl ControlPlane for Plane {
         Ok(wire(&HeartbeatAnswer {
             release: release.collect(),
         }))
+    }
+
+    async fn recalled(&self, _: &str) -> Vec<Recall> {
+        self.recall_wake.notified().await;
+        wire(&std::mem::take(&mut *self.recalls.lock().unwrap()))
     }
 
     async fn log(&self, chunk: LogChunk) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, Items, Paging};
 use crate::http::{AppState, Params, PathText};
+use crate::service::Forecast;
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
@@ -54,6 +55,7 @@ struct Whole {
     waves: Vec<WaveProgress>,
     classes: Vec<Class>,
     spend: Spend,
+    forecast: Forecast,
 }
 
 #[derive(Serialize)]
@@ -88,6 +90,7 @@ async fn one(State(state): State<AppState>, PathText(id): PathText<String>) -> A
         waves: service.store().wave_progress(id).await?,
         classes: classes.collect(),
         spend: Spend { wall_ms, changes },
+        forecast: service.forecast_campaign(id).await?,
     }))
 }
 

@@ -41,6 +41,7 @@ pub(super) async fn show(
     let waves = store.wave_progress(id).await?;
     let classes = store.diff_classes(id).await?;
     let (wall_ms, changes) = store.campaign_spend(id).await?;
+    let forecast = service.forecast_campaign(id).await?;
     let of_it = TaskFilter {
         campaign: Some(id),
         ..TaskFilter::default()
@@ -74,6 +75,7 @@ pub(super) async fn show(
                 ", opened " (time(campaign.created_at, now)) } }
             (bar(&counts, &base))
             (legend(&counts, &base))
+            @if forecast.tasks > 0 { p.soft { "Still to come: " (forecast.sentence) } }
             div.numbers {
                 (number(total, &format!("/tasks?campaign={id}"), "targets"))
                 (number(changes, &format!("/tasks?campaign={id}&status=submitted,in_review,merged"), "changes submitted"))
@@ -116,6 +118,7 @@ fn controls(campaign: &Campaign, counts: &[StatusCount], session: &Session) -> M
         }
         @if campaign.status != CampaignStatus::Closed {
             @if bad { a.button href={ "/campaigns/" (campaign.id) "/confirm/retry" } { "Retry the failed part…" } }
+            a.button href={ "/budgets?stop=campaign:" (campaign.id) "#h-stops" } { "Stop now…" }
             a.button.danger href={ "/campaigns/" (campaign.id) "/confirm/close" } { "Close…" }
         }
     }

@@ -17,6 +17,7 @@ const PLACES: &[(&str, &str, &str)] = &[
     ("/campaigns", "Campaigns", "c"),
     ("/tasks", "Tasks", "t"),
     ("/automations", "Automations", "a"),
+    ("/budgets", "Budgets", "b"),
     ("/events", "Events", "e"),
     ("/repositories", "Repositories", "r"),
     ("/ledger", "Ledger", "l"),

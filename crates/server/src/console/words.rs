@@ -35,6 +35,9 @@ pub(super) const fn task(status: TaskStatus, wait: Option<WaitKind>) -> Look {
         (TaskStatus::Waiting, Some(WaitKind::Approval)) => look("you", "you", "asks for consent"),
         (TaskStatus::Waiting, Some(WaitKind::Person)) => look("you", "you", "needs a person"),
         (TaskStatus::Waiting, Some(WaitKind::Budget)) => look("you", "you", "budget used up"),
+        (TaskStatus::Waiting, Some(WaitKind::Stop)) => {
+            look("waiting", "off", "stopped by a person")
+        }
         (TaskStatus::Waiting, Some(WaitKind::Quota)) => {
             look("waiting", "wait", "waits for a place")
         }

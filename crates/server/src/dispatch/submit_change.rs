@@ -27,6 +27,20 @@ pub(super) async fn carry_out(
     if task.paused {
         return Ok(Outcome::Later(back_off(service, row)));
     }
+    if service.stopped(&task).await?.is_some() {
+        return Ok(Outcome::Later(back_off(service, row)));
+    }
+    if let Some((kind, reason)) = service.hold_submission(&task).await? {
+        let halt = TaskCommand::Halt { kind, reason };
+        let executed = service
+            .execute(id, &Actor::system(), None, &[halt], &[row.id])
+            .await?;
+        return Ok(if executed.rejected.is_some() {
+            Outcome::Finished
+        } else {
+            Outcome::Done
+        });
+    }
     if let Some(turn) = wait_for_turn(service, &task).await? {
         return Ok(Outcome::Later(turn));
     }

@@ -218,6 +218,9 @@ impl Service {
             return Ok(None);
         };
         let has_effects = !effects.is_empty();
+        commit
+            .budget
+            .extend(self.budget_moves(&loaded.task, &executed.task).await?);
         commit.appends.push(append);
         commit.effects.extend(effects);
         commit.leaves.extend(leaves);

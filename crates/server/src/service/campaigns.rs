@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::{Append, Commit, LeaseChange, Page, StoreError, TaskFilter, TaskOrder};
 
 use super::commit::Writing;
-use super::{Actor, Service, Update};
+use super::{Actor, Forecast, Service, Update};
 use crate::error::ServiceError;
 
 /// What an automation would do if it were started now. Nothing is written.
@@ -29,6 +29,8 @@ pub struct Preview {
     pub missing: Vec<String>,
     /// Repositories looked at.
     pub looked_at: usize,
+    /// What it would take.
+    pub forecast: Forecast,
 }
 
 impl Service {
@@ -58,6 +60,9 @@ impl Service {
             &rules,
             u32::try_from(found.targets.len()).unwrap_or(u32::MAX),
         );
+        let forecast = self
+            .forecast(&definition, found.targets.len() as u64)
+            .await?;
         let targets = found.targets.into_iter().zip(0u32..);
         let targets = targets
             .map(|(target, at)| (target, engine::waves::wave_of(&waves, at)))
@@ -68,6 +73,7 @@ impl Service {
             waves,
             missing: found.missing,
             looked_at: inventory.len(),
+            forecast,
         })
     }
 

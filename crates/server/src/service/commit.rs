@@ -73,6 +73,7 @@ impl Service {
         commands: &[TaskCommand],
         done: &[EffectId],
     ) -> Result<Executed, ServiceError> {
+        let mut commands = std::borrow::Cow::Borrowed(commands);
         for _ in 0..MOST_CONFLICTS {
             let id = loaded.task.id;
             if epoch.is_some_and(|epoch| epoch != loaded.epoch) {
@@ -81,7 +82,7 @@ impl Service {
                 }
                 .into());
             }
-            let (executed, append) = self.decide(&loaded, actor, epoch, commands).await?;
+            let (executed, append) = self.decide(&loaded, actor, epoch, &commands).await?;
             let Some((append, effects, leaves)) = append else {
                 return Ok(executed);
             };
@@ -91,6 +92,7 @@ impl Service {
                 effects,
                 done: done.to_vec(),
                 leaves,
+                budget: self.budget_moves(&loaded.task, &executed.task).await?,
                 ..Commit::default()
             };
             match self.store.commit(commit).await {
@@ -99,6 +101,11 @@ impl Service {
                     return Ok(executed);
                 }
                 Err(StoreError::Conflict { .. }) => loaded = self.load_task(id).await?,
+                // A cap leaves no room for what was decided: the task waits instead.
+                Err(StoreError::Cap { refused, waits }) => {
+                    let (kind, reason) = crate::budget::halt(refused, waits);
+                    commands = vec![TaskCommand::Halt { kind, reason }].into();
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -212,6 +219,9 @@ impl Service {
         }
         if after.status.is_final() || !after.status.is_leased() {
             self.logs.forget(after.id);
+        }
+        if (before.status.is_leased() && !after.status.is_leased()) || after.status.is_final() {
+            self.places.notify_one();
         }
         self.leaves.notify_one();
         self.publish(Update::Task {

@@ -8,10 +8,11 @@ use model::egress::EgressBatch;
 use model::exec::ExecBatch;
 use model::ids::TaskId;
 use model::protocol::{
-    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Report,
+    Assignment, ClaimRequest, Directive, Heartbeat, HeartbeatAnswer, LogChunk, Recall, Report,
     ReportRequest,
 };
-use model::task::{Task, TaskStatus};
+use model::reason::{Reason, ReasonCode};
+use model::task::{Task, TaskStatus, WaitKind};
 use runner::{ControlPlane, ControlPlaneError};
 use store::{Claim, Claimed, StoreError};
 
@@ -34,6 +35,11 @@ impl From<ServiceError> for ControlPlaneError {
 #[async_trait]
 impl ControlPlane for Service {
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Assignment>, ControlPlaneError> {
+        // While everything is stopped, tasks stay in the queue as they are.
+        let stops = self.stops().await?;
+        if stops.first([engine::budget::ORGANISATION]).is_some() {
+            return Ok(Vec::new());
+        }
         let now = self.now();
         let claim = Claim {
             owner: request.runner.clone(),
@@ -63,7 +69,11 @@ impl ControlPlane for Service {
     }
 
     async fn report(&self, request: ReportRequest) -> Result<Directive, ControlPlaneError> {
-        let commands: Vec<TaskCommand> = request.reports.into_iter().map(command).collect();
+        let commands: Vec<TaskCommand> = request
+            .reports
+            .into_iter()
+            .flat_map(|report| self.commands(request.task, request.epoch, report))
+            .collect();
         let actor = runner_actor(&request.runner);
         match self
             .execute(request.task, &actor, Some(request.epoch), &commands, &[])
@@ -93,6 +103,19 @@ impl ControlPlane for Service {
             .map(|task| (task, "the lease is gone".to_owned()))
             .collect();
         Ok(HeartbeatAnswer { release })
+    }
+
+    async fn recalled(&self, _runner: &str) -> Vec<Recall> {
+        loop {
+            let recalled = match self.recalls.lock() {
+                Ok(mut recalls) => std::mem::take(&mut *recalls),
+                Err(_) => Vec::new(),
+            };
+            if !recalled.is_empty() {
+                return recalled;
+            }
+            self.recalls_wake.notified().await;
+        }
     }
 
     async fn log(&self, chunk: LogChunk) {
@@ -146,8 +169,11 @@ impl Service {
             seq: claimed.seq,
             epoch,
         };
-        let command = TaskCommand::Claim {
-            runner: runner.to_owned(),
+        let command = match self.obstacle(&loaded.task).await? {
+            Some((kind, reason)) => TaskCommand::Halt { kind, reason },
+            None => TaskCommand::Claim {
+                runner: runner.to_owned(),
+            },
         };
         let executed = self
             .execute_on(loaded, &runner_actor(runner), Some(epoch), &[command], &[])
@@ -165,6 +191,34 @@ impl Service {
                 self.give_up(id, runner, epoch, &error).await?;
                 Ok(None)
             }
+        }
+    }
+
+    /// What keeps a task from being begun: a stop, or a cap that is used up.
+    async fn obstacle(&self, task: &Task) -> Result<Option<(WaitKind, Reason)>, ServiceError> {
+        if let Some(stopped) = self.stopped(task).await? {
+            let reason = Reason::new(ReasonCode::Stopped, stopped.sentence());
+            return Ok(Some((WaitKind::Stop, reason)));
+        }
+        let spent = self.spent_out(task).await?;
+        Ok(spent.map(|refused| crate::budget::halt(refused, false)))
+    }
+
+    /// What a report asks of the task.
+    fn commands(&self, task: TaskId, epoch: u64, report: Report) -> Vec<TaskCommand> {
+        let Report::Parked { cause } = report else {
+            return vec![command(report)];
+        };
+        match self.halted_for(task, epoch) {
+            Some((kind, reason)) => vec![TaskCommand::Halt { kind, reason }],
+            // Nobody knows any more why: it goes on at once.
+            None => vec![
+                TaskCommand::Halt {
+                    kind: WaitKind::Stop,
+                    reason: Reason::new(ReasonCode::Stopped, cause),
+                },
+                TaskCommand::Wake,
+            ],
         }
     }
 
@@ -210,7 +264,6 @@ impl Service {
         epoch: u64,
         error: &ServiceError,
     ) -> Result<(), ServiceError> {
-        use model::reason::{Reason, ReasonCode};
         let code = match error {
             ServiceError::NotFound {
                 what: "repository", ..
@@ -270,7 +323,8 @@ fn command(report: Report) -> TaskCommand {
         Report::Waits { wait } => TaskCommand::Wait { wait },
         Report::Proposed { proposal } => TaskCommand::Propose { proposal },
         Report::Ends { status, reason } => TaskCommand::End { status, reason },
-        Report::Interrupted { cause } => TaskCommand::Interrupt {
+        // A parked task is turned into a halt by whoever knows why it was recalled.
+        Report::Interrupted { cause } | Report::Parked { cause } => TaskCommand::Interrupt {
             cause,
             blame: false,
         },

@@ -17,6 +17,7 @@ use forge::git::Git;
 use forge::local::LocalForge;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
+use model::budget::BudgetLimits;
 use model::change::Proposal;
 use model::evidence::{DiffStat, ValidatorResult, Verdict};
 use model::exec::{ExecBatch, ExecEvent, ExecMode, ExecProcess};
@@ -87,7 +88,50 @@ impl Bench {
 
     /// A control plane whose configuration asks for a fence.
     pub async fn fenced(port: u16, fence: model::fence::Fence) -> Self {
+        Self::made(
+            port,
+            fence,
+            BudgetLimits::default(),
+            tempfile::tempdir().unwrap(),
+        )
+        .await
+    }
+
+    /// A control plane whose configuration has caps.
+    pub async fn capped(caps: BudgetLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        Self::made(PORT, model::fence::Fence::default(), caps, dir).await
+    }
+
+    /// The next process over what this one leaves behind: nothing of it ends in good order.
+    pub async fn killed(self) -> Self {
+        let Self {
+            dir,
+            service,
+            app,
+            state,
+            dispatcher,
+            auth: _,
+        } = self;
+        let caps = service.budget_limits().clone();
+        if let Some(dispatcher) = dispatcher {
+            dispatcher.kill().await;
+        }
+        drop((app, state));
+        // What was begun ends where a process would: nobody waits for it.
+        let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+        while Arc::strong_count(&service) > 1 {
+            assert!(
+                tokio::time::Instant::now() < limit,
+                "somebody still uses it"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        drop(service);
+        Self::made(PORT, model::fence::Fence::default(), caps, dir).await
+    }
+
+    async fn made(port: u16, fence: model::fence::Fence, caps: BudgetLimits, dir: TempDir) -> Self {
         let path = dir.path();
         let address = format!("sqlite:{}", path.join("store.db").display());
         let service = Service::new(ServiceOptions {
@@ -99,6 +143,7 @@ impl Bench {
             key: ledger::SigningKey::generate("nightcrew.test").unwrap(),
             policy: Arc::new(PermitAll),
             budget: Arc::new(Caps),
+            caps,
             clock: Arc::new(now),
             limits: store::Limits::default(),
             lease: Duration::from_secs(600),
@@ -157,6 +202,29 @@ impl Bench {
             let next = tokio::time::timeout_at(limit, updates.recv()).await;
             assert!(next.is_ok(), "it did not happen within 30 s");
         }
+    }
+
+    /// Waits until something is so that no update tells of.
+    pub async fn until_now<F: AsyncFnMut() -> bool>(&self, mut look: F) {
+        let limit = tokio::time::Instant::now() + Duration::from_secs(30);
+        while !look().await {
+            assert!(
+                tokio::time::Instant::now() < limit,
+                "it did not happen within 30 s"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// As [`Bench::until_now`], with what was found.
+    pub async fn until_now_some<T, F: AsyncFnMut() -> Option<T>>(&self, mut look: F) -> T {
+        let mut found = None;
+        self.until_now(async || {
+            found = look().await;
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 
     /// Takes what can be taken, as a runner.

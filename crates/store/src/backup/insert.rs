@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::record::Record;
-use crate::columns::{CAMPAIGN, OUTBOX, RUN};
+use crate::columns::{CAMPAIGN, OUTBOX, RUN, to_json};
 use crate::error::StoreError;
 use crate::filter::Dialect;
 use crate::projection::{self, TASK_IDENTITY, TASK_PROGRESS, placeholders};
@@ -19,6 +19,8 @@ struct Inserts {
     event: String,
     effect: String,
     document: String,
+    account: String,
+    reservation: String,
     leaf: String,
     entry: String,
     checkpoint: String,
@@ -51,6 +53,8 @@ impl Inserts {
             event: into("events", "id, type, repository, received_at, body"),
             effect: into("outbox", OUTBOX),
             document: into("documents", "kind, key, body"),
+            account: into("budget_accounts", "scope, body"),
+            reservation: into("budget_reservations", "id, holder, body"),
             leaf: into("ledger_pending", "leaf"),
             entry: into("ledger_entries", "idx, leaf, hash"),
             checkpoint: into("checkpoints", "size, body"),
@@ -105,6 +109,21 @@ pub(crate) fn insert<T, E: From<StoreError>>(
                 kind.as_str().into(),
                 key.as_str().into(),
                 body.as_str().into(),
+            ],
+        ),
+        Record::Account { account } => run(
+            &sql.account,
+            &[
+                account.scope.as_str().into(),
+                to_json(account)?.as_str().into(),
+            ],
+        ),
+        Record::Reservation { reservation } => run(
+            &sql.reservation,
+            &[
+                reservation.id.as_str().into(),
+                reservation.holder.as_str().into(),
+                to_json(reservation)?.as_str().into(),
             ],
         ),
         Record::Leaf { leaf } => run(&sql.leaf, &[bytes(leaf)?.as_slice().into()]),

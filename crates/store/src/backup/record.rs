@@ -1,11 +1,12 @@
 //! Records of a backup and the queries that find them.
 
 use jiff::Timestamp;
+use model::budget::{Account, Reservation};
 use model::event::Event;
 use model::rows::{CampaignRow, OutboxRow, RunRow, TaskRow};
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Columns, campaign_row, event, outbox_row, run_row, task_row};
+use crate::columns::{Columns, campaign_row, event, from_json, outbox_row, run_row, task_row};
 use crate::error::StoreError;
 
 /// One stored thing.
@@ -48,6 +49,11 @@ pub(crate) enum Record {
         key: String,
         body: String,
     },
+    /// An account of the budget.
+    Account { account: Account },
+    /// What is held of the budget; leases of holders are not kept, so that it is charged unless a
+    /// task holds it.
+    Reservation { reservation: Reservation },
     /// A leaf without index, in hexadecimal.
     Leaf { leaf: String },
     /// A ledger entry, in hexadecimal.
@@ -77,6 +83,8 @@ pub(crate) enum Kind {
     Event,
     Effect,
     Document,
+    Account,
+    Reservation,
     Leaf,
     Entry,
     Checkpoint,
@@ -84,7 +92,7 @@ pub(crate) enum Kind {
 }
 
 /// Kind, table, and the query that finds its records in the order of storage.
-pub(crate) const SELECTS: [(Kind, &str, &str); 12] = [
+pub(crate) const SELECTS: [(Kind, &str, &str); 14] = [
     (
         Kind::Fact,
         "facts",
@@ -123,6 +131,16 @@ pub(crate) const SELECTS: [(Kind, &str, &str); 12] = [
         Kind::Document,
         "documents",
         "SELECT kind, key, body FROM documents ORDER BY n",
+    ),
+    (
+        Kind::Account,
+        "budget_accounts",
+        "SELECT body FROM budget_accounts ORDER BY n",
+    ),
+    (
+        Kind::Reservation,
+        "budget_reservations",
+        "SELECT body FROM budget_reservations ORDER BY n",
     ),
     (
         Kind::Leaf,
@@ -180,6 +198,12 @@ pub(crate) fn read(kind: Kind, row: &impl Columns) -> Result<Record, StoreError>
             kind: row.text(0)?,
             key: row.text(1)?,
             body: row.text(2)?,
+        },
+        Kind::Account => Record::Account {
+            account: from_json(&row.text(0)?)?,
+        },
+        Kind::Reservation => Record::Reservation {
+            reservation: from_json(&row.text(0)?)?,
         },
         Kind::Leaf => Record::Leaf {
             leaf: hex::encode(row.bytes(0)?),

@@ -102,7 +102,8 @@ pub(super) async fn apply(
     let appends = in_order(commit)?;
     let plan = plan(commit, &appends)?;
     let results = pipeline_results(transaction, &plan.steps).await?;
-    judge(&plan.meanings, results)
+    judge(&plan.meanings, results)?;
+    super::budget::apply(transaction, &commit.budget).await
 }
 
 /// Streams are locked in the order of their names, so that two commits cannot wait for each other.

@@ -1,6 +1,7 @@
 //! PostgreSQL: many machines on one store.
 
 mod backup;
+mod budget;
 mod client;
 mod commit;
 mod leases;
@@ -13,10 +14,12 @@ mod wake;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Client, Manager, ManagerConfig, Pool, RecyclingMethod};
 use jiff::Timestamp;
+use model::budget::{Account, BudgetAnswer, BudgetAsk, BudgetSettle, Reservation};
 use model::campaign::WaveProgress;
 use model::event::Event;
 use model::ids::{CampaignId, EffectId, EventId, TaskId};
@@ -298,6 +301,57 @@ impl Store for PostgresStore {
         limit: u32,
     ) -> Result<Vec<Document>, StoreError> {
         Ok(queries::documents(&self.client().await?, kind, after, limit).await?)
+    }
+
+    async fn reserve_budget(&self, ask: BudgetAsk) -> Result<BudgetAnswer, StoreError> {
+        Ok(transact!(self, |transaction| budget::reserve(
+            &transaction,
+            &ask
+        ))?)
+    }
+
+    async fn settle_budget(&self, settles: Vec<BudgetSettle>) -> Result<(), StoreError> {
+        Ok(transact!(self, |transaction| budget::settle_all(
+            &transaction,
+            &settles
+        ))?)
+    }
+
+    async fn keep_budget(
+        &self,
+        holder: &str,
+        lease: Duration,
+        begin: bool,
+    ) -> Result<bool, StoreError> {
+        Ok(budget::keep(&self.client().await?, holder, lease, begin).await?)
+    }
+
+    async fn expire_budget(&self, sole: Option<&str>) -> Result<Vec<Reservation>, StoreError> {
+        Ok(transact!(self, |transaction| budget::expire(
+            &transaction,
+            sole
+        ))?)
+    }
+
+    async fn budget_account(&self, scope: &str) -> Result<Option<Account>, StoreError> {
+        Ok(budget::account(&self.client().await?, scope).await?)
+    }
+
+    async fn budget_accounts(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Account>, StoreError> {
+        Ok(budget::accounts(&self.client().await?, prefix, after, limit).await?)
+    }
+
+    async fn budget_reservations(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        Ok(budget::reservations(&self.client().await?, after, limit).await?)
     }
 
     async fn pending_leaves(&self, limit: u32) -> Result<Vec<PendingLeaf>, StoreError> {

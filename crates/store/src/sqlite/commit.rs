@@ -71,6 +71,7 @@ pub(super) fn apply(connection: &Connection, commit: &Commit) -> Result<Committe
     for write in &commit.documents {
         write_document(connection, write)?;
     }
+    super::budget::apply(connection, &commit.budget)?;
     for leaf in &commit.leaves {
         execute(
             connection,

@@ -1,6 +1,7 @@
 //! SQLite: the default, one process on one machine.
 
 mod backup;
+mod budget;
 mod commit;
 mod connection;
 mod fault;
@@ -18,9 +19,11 @@ use std::fs::OpenOptions as FileOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use model::budget::{Account, BudgetAnswer, BudgetAsk, BudgetSettle, Reservation};
 use model::campaign::WaveProgress;
 use model::event::Event;
 use model::ids::{CampaignId, EffectId, EventId, TaskId};
@@ -303,6 +306,67 @@ impl Store for SqliteStore {
         let (kind, after) = (kind.to_owned(), after.to_owned());
         self.readers
             .run(move |connection| queries::documents(connection, &kind, &after, limit))
+            .await
+    }
+
+    async fn reserve_budget(&self, ask: BudgetAsk) -> Result<BudgetAnswer, StoreError> {
+        self.writer
+            .run(move |connection| budget::reserve(connection, &ask))
+            .await
+    }
+
+    async fn settle_budget(&self, settles: Vec<BudgetSettle>) -> Result<(), StoreError> {
+        self.writer
+            .run(move |connection| budget::settle_all(connection, &settles))
+            .await
+    }
+
+    async fn keep_budget(
+        &self,
+        holder: &str,
+        lease: Duration,
+        begin: bool,
+    ) -> Result<bool, StoreError> {
+        let holder = holder.to_owned();
+        self.writer
+            .run(move |connection| budget::keep(connection, &holder, lease, begin))
+            .await
+    }
+
+    async fn expire_budget(&self, sole: Option<&str>) -> Result<Vec<Reservation>, StoreError> {
+        let sole = sole.map(str::to_owned);
+        self.writer
+            .run(move |connection| budget::expire(connection, sole.as_deref()))
+            .await
+    }
+
+    async fn budget_account(&self, scope: &str) -> Result<Option<Account>, StoreError> {
+        let scope = scope.to_owned();
+        self.readers
+            .run(move |connection| budget::account(connection, &scope))
+            .await
+    }
+
+    async fn budget_accounts(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Account>, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        self.readers
+            .run(move |connection| budget::accounts(connection, &prefix, &after, limit))
+            .await
+    }
+
+    async fn budget_reservations(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let after = after.to_owned();
+        self.readers
+            .run(move |connection| budget::reservations(connection, &after, limit))
             .await
     }
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use model::budget::{BudgetAsk, BudgetMove, Caps, Level, Reserving, Spending};
 use model::rows::{Stream, TaskRow};
 use model::task::{TaskStatus, WaitKind};
 use store::{
@@ -27,6 +28,21 @@ async fn filled(place: &Place) -> Arc<dyn Store> {
                 key: name.clone(),
                 body: Some("{\"ä\":1}".into()),
             }],
+            budget: vec![BudgetMove::Count(BudgetAsk {
+                id: format!("environment:{n}"),
+                holder: format!("task:{n}"),
+                path: vec![Level {
+                    scope: "organisation".into(),
+                    title: "all".into(),
+                    caps: Caps::default(),
+                }],
+                worst: Spending {
+                    environments: 1,
+                    ..Spending::ZERO
+                },
+                wish: Spending::ZERO,
+                reserving: Reserving::AtLeast,
+            })],
             leaves: vec![name.into_bytes()],
             ..Commit::default()
         };
@@ -125,6 +141,11 @@ async fn everything(store: &dyn Store) -> String {
     text.push(format!(
         "{:?}",
         store.campaign_spend(campaign("c").id).await.unwrap()
+    ));
+    text.push(format!(
+        "{:?} {:?}",
+        store.budget_accounts("", "", 999).await.unwrap(),
+        store.budget_reservations("", 999).await.unwrap()
     ));
     text.join("\n")
 }

@@ -4,6 +4,7 @@
 
 mod appends;
 mod backups;
+mod budget;
 mod claims;
 mod effects;
 mod events;
@@ -75,6 +76,11 @@ suite! {
     lists:
         lists_and_counts_agree_with_a_naive_model,
         awkward_text_comes_back_as_it_went_in;
+    budget:
+        a_cap_holds_at_every_level_against_many_writers,
+        what_a_dead_process_held_counts_as_spent,
+        a_commit_without_room_changes_nothing,
+        numbers_beyond_those_of_the_database_come_back;
     backups:
         a_backup_restores_into_an_empty_store_of_either_kind,
         a_store_that_holds_something_is_not_restored_into,

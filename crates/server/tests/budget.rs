@@ -1,0 +1,611 @@
+//! Caps against many who spend at once, and against their deaths.
+
+#![expect(clippy::unwrap_used, reason = "what a test did not expect ends it")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::Bench;
+use model::budget::{Amount, BudgetLimits, MicroUsd, Usd};
+use model::protocol::{Assignment, Report};
+use model::task::{TaskStatus, WaitKind};
+use runner::ControlPlane as _;
+use server::Service;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn dollars(micro: u64) -> Option<Usd> {
+    Some(Usd(MicroUsd(micro)))
+}
+
+fn money(micro: u64) -> Amount {
+    Amount {
+        money: MicroUsd(micro),
+        tokens: micro / 10,
+    }
+}
+
+async fn spent_and_held(service: &Service, scope: &str) -> (u64, u64) {
+    let account = service.store().budget_account(scope).await.unwrap();
+    let account = account.unwrap_or_default();
+    (account.spent.money, account.held.money)
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+const CAP: u64 = 20_000_000;
+const WORST: u64 = 10_000;
+const AGENTS: usize = 200;
+/// So many gateways die between the upstream's answer and the settlement.
+const GATEWAY_KILLS: usize = 30;
+
+/// What answers calls and keeps its own count of what they cost.
+#[derive(Default)]
+struct Upstream {
+    spent: AtomicU64,
+    calls: AtomicU64,
+    dice: AtomicU64,
+}
+
+impl Upstream {
+    async fn answer(&self) -> u64 {
+        let number = self.dice.fetch_add(1, Ordering::Relaxed);
+        let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        dice.throw(2);
+        for _ in 0..dice.throw(20) {
+            tokio::task::yield_now().await;
+        }
+        let cost = 1_000 + dice.throw(WORST - 1_000 + 1);
+        self.spent.fetch_add(cost, Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        cost
+    }
+}
+
+/// What all agents of the test share.
+struct Stage {
+    service: Arc<Service>,
+    upstream: Upstream,
+    /// Gateways that are still to be killed.
+    kills: AtomicUsize,
+    impatient: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// One call, as a gateway carries it out: to its end, whatever becomes of the agent.
+async fn call(stage: Arc<Stage>, account: String) -> Result<(), ()> {
+    let reserved = stage
+        .service
+        .reserve(&account, Some("opus"), money(WORST), PATIENCE)
+        .await;
+    let call = match reserved {
+        Ok(call) => call,
+        Err(refused) => {
+            if refused.sentence.contains("in time") {
+                stage.impatient.fetch_add(1, Ordering::SeqCst);
+            }
+            stage.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(());
+        }
+    };
+    let cost = stage.upstream.answer().await;
+    let number = stage.upstream.calls.load(Ordering::SeqCst);
+    let dies = number.is_multiple_of(50)
+        && stage
+            .kills
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok();
+    if dies {
+        // It dies with what it knows; whoever owned it says so.
+        stage.service.abandon(&account).await;
+        return Ok(());
+    }
+    stage.service.settle(call, money(cost)).await;
+    Ok(())
+}
+
+async fn agent(stage: Arc<Stage>, account: String, done: Arc<AtomicBool>) {
+    while !done.load(Ordering::SeqCst) {
+        let calling = tokio::spawn(call(Arc::clone(&stage), account.clone()));
+        if calling.await.unwrap().is_err() {
+            done.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_hundred_agents_with_random_deaths_never_spend_above_one_cap() {
+    let mut bench = Bench::capped(BudgetLimits {
+        usd: dollars(CAP),
+        ..BudgetLimits::default()
+    })
+    .await;
+    let stage = Arc::new(Stage {
+        service: Arc::clone(&bench.service),
+        upstream: Upstream::default(),
+        kills: AtomicUsize::new(GATEWAY_KILLS),
+        impatient: AtomicUsize::new(0),
+        refused: AtomicUsize::new(0),
+    });
+    let mut agents = Vec::new();
+    let mut next = 0;
+    let mut start = |stage: &Arc<Stage>| {
+        next += 1;
+        let done = Arc::new(AtomicBool::new(false));
+        let handle = tokio::spawn(agent(
+            Arc::clone(stage),
+            format!("agent-{next}"),
+            Arc::clone(&done),
+        ));
+        (handle, done)
+    };
+    for _ in 0..AGENTS {
+        agents.push(start(&stage));
+    }
+    let (mut dice, mut killed, mut seen) = (Dice(42), 0, 0);
+    while agents.iter().any(|(_, done)| !done.load(Ordering::SeqCst)) {
+        let calls = stage.upstream.calls.load(Ordering::SeqCst);
+        while calls >= seen + 20 {
+            seen += 20;
+            let at = usize::try_from(dice.throw(AGENTS as u64)).unwrap();
+            if !agents[at].1.load(Ordering::SeqCst) {
+                // Wherever it is: in the queue, in a call, between two.
+                agents[at].0.abort();
+                agents[at] = start(&stage);
+                killed += 1;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for (handle, _) in agents {
+        handle.await.unwrap();
+    }
+    // Calls of agents that died are carried out to their end.
+    bench
+        .until_now(async || spent_and_held(&stage.service, "organisation").await.1 == 0)
+        .await;
+    let spent = stage.upstream.spent.load(Ordering::SeqCst);
+    let (charged, _) = spent_and_held(&stage.service, "organisation").await;
+    let under = CAP - spent;
+    println!(
+        "{AGENTS} agents, {killed} killed, {GATEWAY_KILLS} gateways killed, {} calls: upstream counts {spent} of {CAP}, \
+         under-use {under} ({:.2} %), charged {charged}",
+        stage.upstream.calls.load(Ordering::SeqCst),
+        f64::from(u32::try_from(under).unwrap()) * 100.0 / 20_000_000.0,
+    );
+    assert!(spent <= CAP, "the upstream counts {spent} of {CAP}");
+    assert!(charged <= CAP && spent <= charged);
+    assert!(under <= CAP / 50 + WORST, "{under} was not used");
+    assert_eq!(
+        stage.impatient.load(Ordering::SeqCst),
+        0,
+        "callers queue rather than fail"
+    );
+    assert!(stage.refused.load(Ordering::SeqCst) >= AGENTS);
+    assert!(killed >= 100, "{killed}");
+    assert_eq!(stage.kills.load(Ordering::SeqCst), 0);
+    // What the model cost is told as well.
+    assert_eq!(
+        spent_and_held(&stage.service, "model:opus").await.0,
+        charged
+    );
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_server_held_counts_as_spent_and_nothing_more() {
+    let bench = Bench::capped(BudgetLimits {
+        usd: dollars(100_000),
+        ..BudgetLimits::default()
+    })
+    .await;
+    let service = &bench.service;
+    let one = service
+        .reserve("a", None, money(30_000), PATIENCE)
+        .await
+        .unwrap();
+    let two = service
+        .reserve("b", None, money(40_000), PATIENCE)
+        .await
+        .unwrap();
+    service.settle(one, money(7_000)).await;
+    assert_eq!(service.room("a").await.unwrap().0.money, MicroUsd(53_000));
+    let bench = bench.killed().await;
+    let service = &bench.service;
+    bench
+        .until_now(async || spent_and_held(service, "organisation").await == (47_000, 0))
+        .await;
+    // Its late word is of a call that nobody knows.
+    service.settle(two, money(1)).await;
+    let refused = service
+        .reserve("c", None, money(53_001), PATIENCE)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.scope, "organisation");
+    assert!(
+        refused.sentence.contains("has spent $0.047 of its $0.10"),
+        "{refused}"
+    );
+    service
+        .reserve("c", None, money(53_000), PATIENCE)
+        .await
+        .unwrap();
+    assert_eq!(
+        spent_and_held(service, "organisation").await,
+        (47_000, 53_000)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_waits_for_a_settlement_in_its_turn_and_not_for_ever() {
+    let bench = Bench::capped(BudgetLimits {
+        usd: dollars(100_000),
+        ..BudgetLimits::default()
+    })
+    .await;
+    let service = &bench.service;
+    let first = service
+        .reserve("a", None, money(90_000), PATIENCE)
+        .await
+        .unwrap();
+    let refused = service
+        .reserve("b", None, money(20_000), Duration::ZERO)
+        .await
+        .unwrap_err();
+    assert!(
+        refused.sentence.contains("held for calls under way"),
+        "{refused}"
+    );
+    let wait = |account: &'static str, micro| {
+        let service = Arc::clone(service);
+        tokio::spawn(async move { service.reserve(account, None, money(micro), PATIENCE).await })
+    };
+    let big = wait("big", 60_000);
+    bench
+        .until_now(async || service.waiting_for_budget() == 1)
+        .await;
+    // What would fit does not overtake the one that waits.
+    let small = wait("small", 5_000);
+    bench
+        .until_now(async || service.waiting_for_budget() == 2)
+        .await;
+    service.settle(first, money(30_000)).await;
+    big.await.unwrap().unwrap();
+    small.await.unwrap().unwrap();
+    assert_eq!(
+        spent_and_held(service, "organisation").await,
+        (30_000, 65_000)
+    );
+    assert_eq!(service.waiting_for_budget(), 0);
+    // Whoever stops waiting leaves the queue.
+    let gone = wait("gone", 60_000);
+    bench
+        .until_now(async || service.waiting_for_budget() == 1)
+        .await;
+    gone.abort();
+    bench
+        .until_now(async || service.waiting_for_budget() == 0)
+        .await;
+}
+
+const PAID: &str = r#"name: paid
+triggers: [manual]
+targets: { query: 'true' }
+steps:
+  - { id: agent, command: ./agent }
+  - { id: check, validate: ['builtin:secrets'] }
+  - change: { title: 'A change' }
+campaign: { canary: 9 }
+budget: { usd: 1, open_changes: 1, environments: 2, per_task: { usd: 0.05 } }
+"#;
+
+async fn wait_of(bench: &Bench, id: model::ids::TaskId) -> Option<(WaitKind, String)> {
+    let task = bench.service.task(id).await.unwrap();
+    task.wait.map(|wait| (wait.kind, wait.reason.sentence))
+}
+
+/// The runner hears that a task is recalled, and gives it back.
+async fn park(bench: &Bench, of: &Assignment) {
+    let recalled = bench
+        .until_now_some(async || {
+            let all = bench.service.recalled(common::RUNNER).await;
+            all.into_iter().find(|recall| recall.task == of.task.id)
+        })
+        .await;
+    assert_eq!(recalled.epoch, of.epoch);
+    let cause = recalled.cause;
+    bench.report(of, vec![Report::Parked { cause }]).await;
+}
+
+async fn paid_bench(repositories: usize) -> Bench {
+    let bench = Bench::capped(BudgetLimits::default()).await;
+    for number in 0..repositories {
+        bench
+            .repository(&format!("fleet/r{number}"), &[("README", "x\n")])
+            .await;
+    }
+    bench.apply(PAID).await;
+    let started = bench
+        .post(
+            "/automations/paid/start",
+            serde_json::json!({"key": "once"}),
+        )
+        .await;
+    assert_eq!(started.status, 200, "{}", started.text);
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_at_its_cap_waits_with_its_work_and_a_raise_lets_it_go_on() {
+    let bench = paid_bench(1).await;
+    let of = bench.claimed(1).await.remove(0);
+    let id = of.task.id;
+    bench.prepare(&of).await;
+    bench
+        .report(&of, vec![Report::StepStarted { index: 0 }])
+        .await;
+    let account = id.to_string();
+    let service = &bench.service;
+    let call = service
+        .reserve(&account, Some("opus"), money(40_000), PATIENCE)
+        .await
+        .unwrap();
+    service.settle(call, money(30_000)).await;
+    let refused = service
+        .reserve(&account, Some("opus"), money(40_000), PATIENCE)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.scope, format!("task:{id}"));
+    park(&bench, &of).await;
+    let (kind, sentence) = wait_of(&bench, id).await.unwrap();
+    assert_eq!(kind, WaitKind::Budget);
+    assert!(
+        sentence.contains("has spent $0.03 of its $0.05") && sentence.contains("budget raise"),
+        "{sentence}"
+    );
+    let inbox = bench.get("/inbox").await.json();
+    assert_eq!(inbox["items"].as_array().unwrap().len(), 1, "{inbox}");
+    // A raise that is none, of what is not capped, or of nothing that is there.
+    for (scope, key, value) in [
+        (format!("task:{id}"), "usd", "0.05"),
+        (format!("task:{id}"), "tokens", "1M"),
+        ("team:nobody".to_owned(), "usd", "1"),
+        ("nonsense".to_owned(), "usd", "1"),
+    ] {
+        let answer = bench
+            .post(
+                "/budgets/raise",
+                serde_json::json!({"scope": scope, key: value}),
+            )
+            .await;
+        assert!(answer.status.is_client_error(), "{scope}: {}", answer.text);
+    }
+    let raised = bench
+        .post(
+            "/budgets/raise",
+            serde_json::json!({"scope": format!("task:{id}"), "usd": 0.2, "because": "it is close"}),
+        )
+        .await;
+    assert_eq!(raised.status, 200, "{}", raised.text);
+    assert_eq!(raised.json()["effective"]["money"], 200_000);
+    let again = bench.claimed(1).await.remove(0);
+    // It goes on with the step that was under way, over the same base.
+    assert_eq!(again.task.id, id);
+    assert_eq!((again.task.next_step, again.task.round), (0, 1));
+    assert_eq!(again.task.base, Some(bench.base(&of)));
+    bench.prepare(&again).await;
+    service
+        .reserve(&account, Some("opus"), money(40_000), PATIENCE)
+        .await
+        .unwrap();
+    // Who and why is in the ledger, and everything verifies.
+    service.sequence_all().await.unwrap();
+    let entries = service.store().ledger_entries(0, 999).await.unwrap();
+    let raises = entries
+        .iter()
+        .filter(|entry| String::from_utf8_lossy(&entry.leaf).contains("budget.raised"));
+    assert_eq!(raises.count(), 1);
+    let report = service.verify_ledger(&[]).await.unwrap();
+    assert!(report.verified, "{report:?}");
+    let shown = bench
+        .get(&format!("/budgets/show?scope=task:{id}"))
+        .await
+        .json();
+    assert_eq!(shown["raises"][0]["because"], "it is close");
+    let above: Vec<&str> = shown["above"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|account| {
+            account["scope"]
+                .as_str()
+                .unwrap()
+                .split(':')
+                .next()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(above, ["run", "campaign", "organisation"]);
+    let csv = bench.get("/budgets/spend?by=model&format=csv").await.text;
+    assert!(csv.contains("\"opus\",\"model:opus\",,0.03,3000,"), "{csv}");
+    for by in ["team", "automation", "campaign", "task", "merged-change"] {
+        let answer = bench.get(&format!("/budgets/spend?by={by}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn environments_and_open_changes_are_caps_that_free_themselves() {
+    let bench = paid_bench(3).await;
+    let mut working = Vec::new();
+    while working.len() < 2 {
+        working.extend(bench.claimed(3).await);
+    }
+    assert_eq!(working.len(), 2, "two environments at once");
+    let third = bench
+        .until(async || {
+            bench.claim(3).await;
+            let rows = bench.service.store().tasks(
+                store::TaskFilter::default(),
+                store::TaskOrder::Newest,
+                store::Page::first(9),
+            );
+            let rows = rows.await.unwrap();
+            rows.into_iter()
+                .find(|row| row.wait == Some(WaitKind::Quota))
+        })
+        .await;
+    assert!(third.sentence.unwrap().contains("2 environments in use"));
+    // One goes all the way to its review: its environment is free, and one change is open.
+    let first = working.remove(0);
+    work(&bench, &first).await;
+    bench
+        .until(async || {
+            let task = bench.service.task(first.task.id).await.unwrap();
+            (task.status == TaskStatus::InReview).then_some(())
+        })
+        .await;
+    let next = bench.claimed(3).await.remove(0);
+    assert_eq!(next.task.id, third.id);
+    // The next change finds no room, and waits until the first is decided.
+    work(&bench, &next).await;
+    bench
+        .until(async || {
+            let wait = wait_of(&bench, next.task.id).await?;
+            (wait.0 == WaitKind::Quota).then_some(())
+        })
+        .await;
+    let campaign = format!("campaign:{}", first.task.campaign);
+    let account = bench.service.store().budget_account(&campaign).await;
+    let account = account.unwrap().unwrap();
+    assert_eq!(account.held.open_changes, 1);
+    assert_eq!(account.spent.forge_writes, 1);
+    assert_eq!(account.held.environments, 1, "the one that still works");
+    bench
+        .service
+        .cancel_task(first.task.id, &common::ada())
+        .await
+        .unwrap();
+    bench
+        .until(async || {
+            let task = bench.service.task(next.task.id).await.unwrap();
+            (task.status == TaskStatus::InReview).then_some(())
+        })
+        .await;
+}
+
+async fn work(bench: &Bench, of: &Assignment) {
+    bench.prepare(of).await;
+    bench.command(of, 0, common::LOG).await;
+    bench.validate(of, 1).await;
+    bench.propose(of, 2, "A change", "NEW", "text\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_switch_stops_what_runs_and_what_would_start_until_it_is_lifted() {
+    let bench = paid_bench(2).await;
+    let of = bench.claimed(1).await.remove(0);
+    let account = of.task.id.to_string();
+    bench.prepare(&of).await;
+    let mut stops = bench.service.watch_stops();
+    for nonsense in ["", "everywhere", "automation:nobody", "model:", "host:a b"] {
+        let answer = bench
+            .post("/stops", serde_json::json!({"scope": nonsense}))
+            .await;
+        assert!(
+            answer.status.is_client_error(),
+            "{nonsense}: {}",
+            answer.text
+        );
+    }
+    let answer = bench
+        .post(
+            "/stops",
+            serde_json::json!({"scope": "automation:paid", "because": "it runs wild"}),
+        )
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let known = stops
+        .wait_for(Option::is_some)
+        .await
+        .unwrap()
+        .clone()
+        .unwrap();
+    assert!(known.first(["automation:paid"]).is_some());
+    park(&bench, &of).await;
+    let (kind, sentence) = wait_of(&bench, of.task.id).await.unwrap();
+    assert_eq!(kind, WaitKind::Stop);
+    assert!(
+        sentence.contains("person:ada stopped automation:paid: it runs wild"),
+        "{sentence}"
+    );
+    // Nothing of it starts, no call is paid.
+    bench
+        .until(async || {
+            assert_eq!(bench.claim(9).await.len(), 0);
+            let filter = store::TaskFilter {
+                statuses: vec![TaskStatus::Waiting],
+                ..store::TaskFilter::default()
+            };
+            (bench.service.store().count_tasks(filter).await.unwrap() == 2).then_some(())
+        })
+        .await;
+    let refused = bench
+        .service
+        .reserve(&account, None, money(1), PATIENCE)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.scope, "automation:paid");
+    // It outlives the process.
+    let bench = bench.killed().await;
+    let listed = bench.get("/stops").await.json();
+    assert_eq!(listed["items"][0]["scope"], "automation:paid");
+    assert_eq!(bench.claim(9).await.len(), 0);
+    let lifted = bench
+        .post(
+            "/stops/lift",
+            serde_json::json!({"scope": "automation:paid"}),
+        )
+        .await;
+    assert_eq!(lifted.status, 200, "{}", lifted.text);
+    let mut back = Vec::new();
+    while back.len() < 2 {
+        back.extend(bench.claimed(9).await);
+    }
+    let goes_on = back.iter().find(|one| one.task.id == of.task.id).unwrap();
+    assert!(goes_on.task.base.is_some(), "it goes on where it stood");
+    let again = bench
+        .post(
+            "/stops/lift",
+            serde_json::json!({"scope": "automation:paid"}),
+        )
+        .await;
+    assert_eq!(again.status, 404);
+    // A model that is stopped is refused to all.
+    bench
+        .post("/stops", serde_json::json!({"scope": "model:opus"}))
+        .await;
+    let reserve = async |model| {
+        bench
+            .service
+            .reserve(&account, Some(model), money(1), PATIENCE)
+            .await
+    };
+    assert!(reserve("opus").await.is_err());
+    assert!(reserve("haiku").await.is_ok());
+}
