@@ -16,12 +16,13 @@ use ::egress::budget::{BudgetPort, Reservation, Spender};
 use ::egress::policy::{NetworkPolicy, bundles};
 use ::egress::process::ProcessError;
 use ::egress::process::client::{Client, Listener, Program};
-use ::egress::process::message::{Attach, Start};
+use ::egress::process::message::{Attach, Secret, Start};
+use ::egress::secret::{Context, SecretError, Secrets};
 use async_trait::async_trait;
 use model::budget::{Amount, Refused};
 use model::egress::{EgressEvent, EgressKind, EgressRefusal};
 use model::isolation::NetworkEvidence;
-use model::network::{MOST_PORTS, NetworkDefinition};
+use model::network::{CredentialUse, MOST_PORTS, NetworkDefinition};
 use runner::{Egress, EgressError, NetworkRequest, Outfit, Records};
 use sandbox::NetworkSockets;
 use sha2::{Digest, Sha256};
@@ -65,6 +66,8 @@ fn now_ms() -> u64 {
 pub(crate) struct Broker {
     client: Client,
     outside: Outside,
+    /// Where credentials come from; absent where there are none.
+    secrets: Option<Arc<Secrets>>,
     waiting: Arc<Waiting>,
     prepared: Mutex<HashMap<String, Prepared>>,
     used: Mutex<HashMap<String, Used>>,
@@ -74,6 +77,14 @@ pub(crate) struct Broker {
 struct Prepared {
     definition: NetworkDefinition,
     certificate: String,
+    secrets: Vec<Secret>,
+}
+
+/// What an environment may reach, and what it needs for that.
+struct Rules {
+    outfit: Outfit,
+    definition: NetworkDefinition,
+    credentials: Vec<CredentialUse>,
 }
 
 /// What happened, until somebody takes it.
@@ -89,7 +100,10 @@ impl Broker {
     ///
     /// # Errors
     /// What the operator says of the outside makes no sense.
-    pub(crate) fn new(settings: &OutsideSettings) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        settings: &OutsideSettings,
+        secrets: Option<Arc<Secrets>>,
+    ) -> Result<Self, Failure> {
         let outside = Outside::new(settings).doing("understand [network.outside]")?;
         let program = Program {
             path: std::env::current_exe().doing("find this program")?,
@@ -106,6 +120,7 @@ impl Broker {
         Ok(Self {
             client,
             outside,
+            secrets,
             waiting,
             prepared: Mutex::default(),
             used: Mutex::default(),
@@ -113,15 +128,12 @@ impl Broker {
     }
 
     /// The rules of a request within its limits, with what they took away.
-    fn rules(&self, request: &NetworkRequest) -> Result<(Outfit, NetworkDefinition), EgressError> {
+    fn rules(&self, request: &NetworkRequest) -> Result<Rules, EgressError> {
         let hosts = |name: &str| bundles().get(name).map(|bundle| bundle.hosts.clone());
         let narrowed = engine::network::narrow(&request.definition, &request.limits, hosts);
         let policy = NetworkPolicy::compile_with(&narrowed.definition, self.outside.mirrors());
         let policy = policy.map_err(|error| EgressError::Refused(error.to_string()))?;
-        if let Some(used) = policy.credentials().first() {
-            let sentence = format!("the secret `{}` is not known here", used.secret);
-            return Err(EgressError::Refused(sentence));
-        }
+        let credentials = policy.credentials().into_iter().cloned().collect();
         let always = sandbox::network::ALWAYS;
         let ports = policy.ports().into_iter();
         let ports: Vec<u16> = ports.filter(|port| !always.contains(port)).collect();
@@ -140,20 +152,67 @@ impl Broker {
                 narrowed: narrowed.removed,
             },
         };
-        Ok((outfit, narrowed.definition))
+        Ok(Rules {
+            outfit,
+            definition: narrowed.definition,
+            credentials,
+        })
+    }
+
+    /// The values of credentials, for this environment alone.
+    async fn values(
+        &self,
+        request: &NetworkRequest,
+        credentials: Vec<CredentialUse>,
+    ) -> Result<Vec<Secret>, EgressError> {
+        let Some(first) = credentials.first() else {
+            return Ok(Vec::new());
+        };
+        let Some(secrets) = self.secrets.clone() else {
+            let sentence = format!(
+                "there are no secrets here, and a rule uses `{}`",
+                first.secret
+            );
+            return Err(EgressError::Refused(sentence));
+        };
+        let context = Context {
+            automation: request.automation.clone(),
+            repository: request.repository.clone(),
+            task: request.account.clone(),
+        };
+        let environment = request.environment.clone();
+        // Secrets are read from the disk, or asked for over the network.
+        let resolving = tokio::task::spawn_blocking(move || {
+            let each = credentials.into_iter().map(|used| {
+                let resolved = secrets.resolve(&used.secret, &context, &environment)?;
+                let value = resolved.for_header()?.as_str().to_owned();
+                Ok(Secret { used, value })
+            });
+            each.collect::<Result<Vec<_>, SecretError>>()
+        });
+        let resolved = resolving.await;
+        let resolved =
+            resolved.map_err(|_| EgressError::Gone("whoever reads secrets was lost".to_owned()))?;
+        resolved.map_err(|error| EgressError::Refused(error.to_string()))
     }
 }
 
 #[async_trait]
 impl Egress for Broker {
     async fn prepare(&self, request: NetworkRequest) -> Result<Outfit, EgressError> {
-        let (mut outfit, definition) = self.rules(&request)?;
+        let Rules {
+            mut outfit,
+            definition,
+            credentials,
+        } = self.rules(&request)?;
+        let secrets = self.values(&request, credentials).await?;
         let id = request.environment;
         let certificate = self.client.prepare(&id).await.map_err(failed)?;
         outfit.certificates = Some(certificate.clone().into_bytes());
         let prepared = Prepared {
             definition,
             certificate,
+            secrets,
         };
         lock(&self.prepared).insert(id, prepared);
         Ok(outfit)
@@ -171,7 +230,7 @@ impl Egress for Broker {
         let attach = Attach {
             environment: environment.to_owned(),
             network: prepared.definition,
-            secrets: Vec::new(),
+            secrets: prepared.secrets,
             models: None,
             limits: Limits::default(),
             used: used.unwrap_or_default(),

@@ -59,11 +59,14 @@ impl Node {
         } else {
             (None, serde_json::Value::Null)
         };
-        service.watch_credentials(Arc::new(crate::secrets::Watch::open(config, &data_dir)?));
+        let secrets = Arc::new(crate::secrets::open(config, &data_dir)?);
+        service.watch_credentials(Arc::new(crate::secrets::Watch(Arc::clone(&secrets))));
         service.refresh_all().await?;
         let dispatcher = Dispatcher::start(&service, !is_shared(config));
         let runner = match &supervisor {
-            Some(supervisor) => Some(start_runner(config, &data_dir, &service, supervisor)?),
+            Some(supervisor) => Some(start_runner(
+                config, &data_dir, &service, supervisor, secrets,
+            )?),
             None => None,
         };
         let token = random_token()?;
@@ -260,6 +263,7 @@ fn start_runner(
     data_dir: &DataDir,
     service: &Arc<Service>,
     supervisor: &Arc<Supervisor>,
+    secrets: Arc<::egress::secret::Secrets>,
 ) -> Result<RunnerHandle, Failure> {
     let mut options = RunnerOptions::new("local", data_dir.runner(), clock::clock());
     options.program = Some(std::env::current_exe().doing("find this program")?);
@@ -269,7 +273,7 @@ fn start_runner(
     options.registries = config.registry.read()?;
     options.checks = checks();
     options.allow_secrets.clone_from(&config.sweep.allow);
-    options.egress = Arc::new(Broker::new(&config.network.outside)?);
+    options.egress = Arc::new(Broker::new(&config.network.outside, Some(secrets))?);
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
 }

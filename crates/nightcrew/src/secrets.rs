@@ -23,13 +23,6 @@ pub(crate) fn open(config: &Config, data_dir: &DataDir) -> Result<Secrets, Failu
 /// Says in the inbox what a person has to mend.
 pub(crate) struct Watch(pub(crate) Arc<Secrets>);
 
-impl Watch {
-    /// Watches the secrets of this data directory.
-    pub(crate) fn open(config: &Config, data_dir: &DataDir) -> Result<Self, Failure> {
-        Ok(Self(Arc::new(open(config, data_dir)?)))
-    }
-}
-
 impl Credentials for Watch {
     fn troubles(&self) -> Vec<CredentialTrouble> {
         let troubles = self.0.troubles().into_iter();

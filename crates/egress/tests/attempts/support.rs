@@ -139,7 +139,8 @@ impl World {
         let recorder = Arc::clone(&kept);
         let outside = Outside::new(&settings).unwrap();
         let clock = Arc::new(|| NOW);
-        let broker = Broker::new(outside, recorder, Arc::new(Gateway::default()), clock);
+        let gateway = Gateway::refusing(Arc::new(|| jiff::Timestamp::UNIX_EPOCH)).unwrap();
+        let broker = Broker::new(outside, recorder, Arc::new(gateway), clock);
         let placeholder = placeholder().unwrap();
         let credentials = policy.credentials();
         let bound = credentials.into_iter().map(|used| Bound {

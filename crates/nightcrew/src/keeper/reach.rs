@@ -30,7 +30,7 @@ impl Reach {
             .build()
             .doing("start the runtime")?;
         let entered = runtime.enter();
-        let broker = Broker::new(&spec.outside)?;
+        let broker = Broker::new(&spec.outside, None)?;
         drop(entered);
         let request = NetworkRequest {
             environment: to.id.clone(),
