@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// Budgets: list, show, raise, spend
     #[command(subcommand)]
     Budget(budget::BudgetCommand),
-    /// The kill switch: stop an automation, a campaign, a task, a model, a host or everything
+    /// The kill switch: stop a task, a campaign, a model, or everything
     Stop(budget::StopArguments),
     /// What waits for a person
     Inbox,

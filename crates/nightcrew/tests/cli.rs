@@ -70,6 +70,8 @@ fn help_says_what_there_is() {
       campaign     Campaigns: preview, apply, status, pause, resume, retry, close
       task         Tasks: list, show, logs, diff, evidence, retry, cancel
       change       Changes: list, show, approve, request-changes, merge, close, comment
+      budget       Budgets: list, show, raise, spend
+      stop         The kill switch: stop a task, a campaign, a model, or everything
       inbox        What waits for a person
       approve      Consent to what a task asks
       deny         Say no to what a task asks
@@ -376,6 +378,7 @@ fn a_campaign_is_previewed_carried_out_reviewed_and_closed() {
     0     cart
     1     orders
     1     stock
+    3 tasks; nothing is known of their cost, and nothing caps it
     3 of 3 repositories; nothing was written
     $ nightcrew task list
     no task matches

@@ -609,3 +609,69 @@ async fn the_switch_stops_what_runs_and_what_would_start_until_it_is_lifted() {
     assert!(reserve("opus").await.is_err());
     assert!(reserve("haiku").await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_caps_raises_them_and_stops() {
+    let bench = Bench::capped(BudgetLimits {
+        usd: dollars(2_000_000),
+        ..BudgetLimits::default()
+    })
+    .await;
+    bench.apply(PAID).await;
+    let call = bench
+        .service
+        .reserve("a", Some("opus<b>"), money(1_500_000), PATIENCE)
+        .await
+        .unwrap();
+    bench.service.settle(call, money(1_000_000)).await;
+    let cookie = bench.browser().await;
+    let page = bench.page(&cookie, "/budgets?by=model").await.text;
+    for words in [
+        "the organisation",
+        "$1.00",
+        "$2.00",
+        "50 %",
+        "opus&lt;b&gt;",
+    ] {
+        assert!(page.contains(words), "no `{words}` in {page}");
+    }
+    let at = page.find("name=\"csrf\" value=\"").unwrap() + 19;
+    let csrf = page[at..at + 64].to_owned();
+    let send = async |path: &str, body: String| {
+        let request = Bench::request("POST", path)
+            .header("cookie", &cookie)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "same-origin")
+            .header("origin", format!("http://127.0.0.1:{}", common::PORT));
+        let answer = bench.send(request.body(axum::body::Body::from(body)).unwrap());
+        answer.await.status.as_u16()
+    };
+    let raise = "scope=organisation&of=usd&to=3.5&because=more&back=%2Fbudgets";
+    assert_eq!(
+        send("/budgets/raise", format!("csrf=wrong&{raise}")).await,
+        403
+    );
+    assert_eq!(
+        send("/budgets/raise", format!("csrf={csrf}&{raise}")).await,
+        303
+    );
+    assert_eq!(
+        send("/budgets/raise", format!("csrf={csrf}&{raise}")).await,
+        422
+    );
+    let stop = "scope=automation:paid&because=%3Cb%3Ewild";
+    assert_eq!(send("/budgets/stop", stop.to_owned()).await, 403);
+    assert_eq!(
+        send("/budgets/stop", format!("csrf={csrf}&{stop}")).await,
+        303
+    );
+    let page = bench.page(&cookie, "/budgets").await.text;
+    assert!(
+        page.contains("$3.50") && page.contains("&lt;b&gt;wild"),
+        "{page}"
+    );
+    assert!(!page.contains("<b>wild"));
+    let lift = format!("csrf={csrf}&scope=automation:paid&back=%2Fbudgets");
+    assert_eq!(send("/budgets/lift", lift.clone()).await, 303);
+    assert_eq!(send("/budgets/lift", lift).await, 404);
+}

@@ -14,6 +14,8 @@ const PLACES: &[&str] = &[
     "/campaigns",
     "/tasks",
     "/automations",
+    "/budgets",
+    "/budgets?by=model&stop=task:x",
     "/events",
     "/repositories",
     "/ledger",

@@ -30,12 +30,12 @@ pub enum Basis {
     /// What this campaign's settled tasks took (after the canary).
     Campaign {
         /// How many.
-        tasks: usize,
+        seen: usize,
     },
     /// What earlier tasks of the automation took.
     Earlier {
         /// How many.
-        tasks: usize,
+        seen: usize,
     },
     /// Nothing was seen yet: the caps alone.
     Caps,
@@ -85,7 +85,7 @@ impl Service {
             Basis::Caps
         } else {
             Basis::Earlier {
-                tasks: samples.len(),
+                seen: samples.len(),
             }
         };
         Ok(estimate(definition, tasks, basis, &samples))
@@ -110,7 +110,7 @@ impl Service {
         };
         let own = self.samples(filter).await?;
         if own.len() >= FEWEST {
-            let basis = Basis::Campaign { tasks: own.len() };
+            let basis = Basis::Campaign { seen: own.len() };
             return Ok(estimate(&automation.definition, left, basis, &own));
         }
         self.forecast(&automation.definition, left).await
@@ -156,12 +156,15 @@ fn estimate(definition: &Definition, tasks: u64, basis: Basis, samples: &[Sample
         budget.wall.map(millis),
     ];
     let seen = basis != Basis::Caps;
+    // Where no call was ever paid, nothing is known of money; that it was nothing says nothing.
+    let paid = basis == Basis::Caps || samples.iter().any(|one| one.money > 0);
     let money = range(
         samples.iter().map(|one| one.money),
         tasks,
         seen,
         &money_caps,
     );
+    let money = money.filter(|_| paid);
     let wall = range(samples.iter().map(|one| one.wall), tasks, seen, &wall_caps);
     let mut forecast = Forecast {
         tasks,
@@ -218,8 +221,8 @@ fn sentence(forecast: &Forecast) -> String {
     }
     let tasks = forecast.tasks;
     let based = match &forecast.basis {
-        Basis::Campaign { tasks } => format!("from {tasks} settled tasks of this campaign"),
-        Basis::Earlier { tasks } => format!("from {tasks} earlier tasks of the automation"),
+        Basis::Campaign { seen } => format!("from {seen} settled tasks of this campaign"),
+        Basis::Earlier { seen } => format!("from {seen} earlier tasks of the automation"),
         Basis::Caps => "from its caps alone, nothing was seen yet".to_owned(),
     };
     if parts.is_empty() {
@@ -260,7 +263,7 @@ mod tests {
                 wall: n * 1_000,
             })
             .collect();
-        let basis = Basis::Earlier { tasks: 11 };
+        let basis = Basis::Earlier { seen: 11 };
         let free = estimate(&definition("{}"), 10, basis.clone(), &samples);
         assert_eq!(
             free.money,
@@ -271,6 +274,8 @@ mod tests {
         );
         let capped = estimate(&definition("{usd: 5}"), 10, basis, &samples);
         assert_eq!(capped.money.unwrap().high, Some(5_000_000));
+        let json = serde_json::to_value(&capped).unwrap();
+        assert_eq!((&json["tasks"], &json["seen"]), (&10.into(), &11.into()));
         assert!(
             capped.sentence.contains("from 11 earlier tasks"),
             "{}",
