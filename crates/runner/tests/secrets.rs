@@ -73,7 +73,8 @@ fn refused(task: &Task) -> String {
         reason.sentence
     );
     assert!(task.proposal.is_none());
-    let kept = serde_json::to_string(task).unwrap();
+    let kept = serde_json::to_string(task)
+        .unwrap_or_else(|error| panic!("a task cannot be written: {error}"));
     assert!(!kept.contains(VALUE) && !kept.contains(&token()), "{kept}");
     reason.sentence
 }
