@@ -419,6 +419,9 @@ fn values_of_several_lines_are_kept_and_never_put_into_headers() {
         resolved.for_header(),
         Err(SecretError::NotForHeaders { .. })
     ));
+    set(&secrets, "short", "organisation", "x").unwrap();
+    let short = secrets.resolve("short", &Context::default(), "e").unwrap();
+    assert!(short.for_header().is_err(), "it could not be masked");
     assert!(set(&secrets, "nul", "organisation", "a\0b").is_err());
     assert!(set(&secrets, "empty", "organisation", "").is_err());
     assert!(set(&secrets, "long", "organisation", &"x".repeat(65 * 1024)).is_err());
@@ -462,7 +465,7 @@ fn uses_are_kept_by_whom_and_when_and_are_bounded() {
 fn running_environments_get_a_rotated_value_by_whichever_process_without_a_restart() {
     let world = World::new();
     let (server, cli) = (std::sync::Arc::new(world.secrets()), world.secrets());
-    set(&cli, "token", "organisation", "old").unwrap();
+    set(&cli, "token", "organisation", "old-value").unwrap();
     let issued = Issued::new(std::sync::Arc::clone(&server));
     let uses = [CredentialUse {
         secret: "token".to_owned(),
@@ -471,9 +474,12 @@ fn running_environments_get_a_rotated_value_by_whichever_process_without_a_resta
         format: None,
     }];
     let issues = issued.issue("env-1", &Context::default(), &uses);
-    assert_eq!(issues[0].resolved.as_ref().unwrap().value.as_str(), "old");
+    assert_eq!(
+        issues[0].resolved.as_ref().unwrap().value.as_str(),
+        "old-value"
+    );
     assert!(issued.renew().is_empty(), "nothing changed");
-    set(&cli, "token", "organisation", "new").unwrap();
+    set(&cli, "token", "organisation", "new-value").unwrap();
     let renewed = issued.renew();
     assert_eq!(
         (renewed.len(), renewed[0].environment.as_str()),
@@ -486,21 +492,21 @@ fn running_environments_get_a_rotated_value_by_whichever_process_without_a_resta
             .unwrap()
             .value
             .as_str(),
-        "new"
+        "new-value"
     );
     assert!(issued.renew().is_empty());
     let known: Vec<String> = issued
         .known()
         .iter()
-        .map(|value| value.to_string())
+        .map(|(_, value)| value.to_string())
         .collect();
-    assert_eq!(known, ["old", "new"]);
+    assert_eq!(known, ["old-value", "new-value"]);
     // Removed: the environment loses it.
     cli.store()
         .remove(&"token".parse().unwrap(), &Scope::Organisation)
         .unwrap();
     assert!(issued.renew()[0].issues[0].resolved.is_err());
     issued.forget("env-1");
-    set(&cli, "token", "organisation", "newer").unwrap();
+    set(&cli, "token", "organisation", "newer-value").unwrap();
     assert!(issued.renew().is_empty());
 }

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::data_dir::{DataDir, Endpoint};
 use crate::failure::{Doing, Failure};
 use crate::print;
+use crate::secrets::Keeper;
 
 /// How long a lease lives without a heartbeat.
 const LEASE: Duration = Duration::from_secs(60);
@@ -58,11 +59,14 @@ impl Node {
         } else {
             (None, serde_json::Value::Null)
         };
-        service.watch_credentials(Arc::new(crate::secrets::Watch::open(config, &data_dir)?));
+        let secrets = Keeper::open(config, &data_dir)?;
+        service.watch_credentials(Arc::new(secrets.clone()));
         service.refresh_all().await?;
         let dispatcher = Dispatcher::start(&service, !is_shared(config));
         let runner = match &supervisor {
-            Some(supervisor) => Some(start_runner(config, &data_dir, &service, supervisor)?),
+            Some(supervisor) => Some(start_runner(
+                config, &data_dir, &service, supervisor, &secrets,
+            )?),
             None => None,
         };
         let token = random_token()?;
@@ -258,6 +262,7 @@ fn start_runner(
     data_dir: &DataDir,
     service: &Arc<Service>,
     supervisor: &Arc<Supervisor>,
+    secrets: &Keeper,
 ) -> Result<RunnerHandle, Failure> {
     let mut options = RunnerOptions::new("local", data_dir.runner(), clock::clock());
     options.program = Some(std::env::current_exe().doing("find this program")?);
@@ -265,6 +270,7 @@ fn start_runner(
         options.slots = slots;
     }
     options.checks = checks();
+    options.mask = secrets.values();
     options.allow_secrets.clone_from(&config.sweep.allow);
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
