@@ -315,6 +315,21 @@ fn stopped() -> Vec<TaskFact> {
     facts
 }
 
+/// Ends for what a change held, or for a credential that could not be had.
+fn withheld() -> Vec<TaskFact> {
+    let mut facts = begun();
+    for code in [ReasonCode::SecretInChange, ReasonCode::CredentialExpired] {
+        facts.push(TaskFact::Ended {
+            status: TaskStatus::Failed,
+            reason: Reason::new(code, format!("the sentence of {code}")),
+        });
+        facts.push(TaskFact::Retried {
+            cause: "again".into(),
+        });
+    }
+    facts
+}
+
 fn campaign_facts() -> Vec<CampaignFact> {
     let rules = CampaignRules {
         canary: Some(3),
@@ -420,6 +435,7 @@ fn task_streams() -> Vec<(&'static str, Vec<Recorded<TaskFact>>)> {
         ("task-ended", ended_in_every_way()),
         ("task-fenced", fenced()),
         ("task-stopped", stopped()),
+        ("task-withheld", withheld()),
     ]
     .into_iter()
     .map(|(name, today)| (name, stream(name, today).1))

@@ -17,7 +17,7 @@ use ::egress::policy::{NetworkPolicy, bundles};
 use ::egress::process::ProcessError;
 use ::egress::process::client::{Client, Listener, Program};
 use ::egress::process::message::{Attach, Secret, Start};
-use ::egress::secret::{Context, SecretError, Secrets};
+use ::egress::secret::{Context, SecretError};
 use async_trait::async_trait;
 use model::budget::{Amount, Refused};
 use model::egress::{EgressEvent, EgressKind, EgressRefusal};
@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::failure::{Doing, Failure};
+use crate::secrets::Keeper;
 
 /// The hidden command.
 const ARGUMENT: &str = "egress-serve";
@@ -67,7 +68,7 @@ pub(crate) struct Broker {
     client: Client,
     outside: Outside,
     /// Where credentials come from; absent where there are none.
-    secrets: Option<Arc<Secrets>>,
+    secrets: Option<Keeper>,
     waiting: Arc<Waiting>,
     prepared: Mutex<HashMap<String, Prepared>>,
     used: Mutex<HashMap<String, Used>>,
@@ -102,7 +103,7 @@ impl Broker {
     /// What the operator says of the outside makes no sense.
     pub(crate) fn new(
         settings: &OutsideSettings,
-        secrets: Option<Arc<Secrets>>,
+        secrets: Option<Keeper>,
     ) -> Result<Self, Failure> {
         let outside = Outside::new(settings).doing("understand [network.outside]")?;
         let program = Program {
@@ -182,18 +183,21 @@ impl Broker {
         };
         let environment = request.environment.clone();
         // Secrets are read from the disk, or asked for over the network.
-        let resolving = tokio::task::spawn_blocking(move || {
-            let each = credentials.into_iter().map(|used| {
-                let resolved = secrets.resolve(&used.secret, &context, &environment)?;
-                let value = resolved.for_header()?.as_str().to_owned();
-                Ok(Secret { used, value })
-            });
-            each.collect::<Result<Vec<_>, SecretError>>()
+        let giving =
+            tokio::task::spawn_blocking(move || secrets.give(&environment, &context, &credentials));
+        let issues = giving.await;
+        let issues =
+            issues.map_err(|_| EgressError::Gone("whoever reads secrets was lost".to_owned()))?;
+        let each = issues.into_iter().map(|issue| {
+            let refused = |error: &SecretError| EgressError::Refused(error.to_string());
+            let resolved = issue.resolved.as_ref().map_err(|error| refused(error))?;
+            let value = resolved.for_header().map_err(|error| refused(&error))?;
+            Ok(Secret {
+                value: value.as_str().to_owned(),
+                used: issue.used.clone(),
+            })
         });
-        let resolved = resolving.await;
-        let resolved =
-            resolved.map_err(|_| EgressError::Gone("whoever reads secrets was lost".to_owned()))?;
-        resolved.map_err(|error| EgressError::Refused(error.to_string()))
+        each.collect()
     }
 }
 
@@ -257,6 +261,9 @@ impl Egress for Broker {
 
     async fn detach(&self, environment: &str) {
         lock(&self.prepared).remove(environment);
+        if let Some(secrets) = &self.secrets {
+            secrets.take_back(environment);
+        }
         match self.client.detach(environment).await {
             Ok(Some(used)) => {
                 let mut all = lock(&self.used);

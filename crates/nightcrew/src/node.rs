@@ -24,6 +24,7 @@ use crate::data_dir::{DataDir, Endpoint};
 use crate::egress::Broker;
 use crate::failure::{Doing, Failure};
 use crate::print;
+use crate::secrets::Keeper;
 
 /// How long a lease lives without a heartbeat.
 const LEASE: Duration = Duration::from_secs(60);
@@ -59,13 +60,13 @@ impl Node {
         } else {
             (None, serde_json::Value::Null)
         };
-        let secrets = Arc::new(crate::secrets::open(config, &data_dir)?);
-        service.watch_credentials(Arc::new(crate::secrets::Watch(Arc::clone(&secrets))));
+        let secrets = Keeper::open(config, &data_dir)?;
+        service.watch_credentials(Arc::new(secrets.clone()));
         service.refresh_all().await?;
         let dispatcher = Dispatcher::start(&service, !is_shared(config));
         let runner = match &supervisor {
             Some(supervisor) => Some(start_runner(
-                config, &data_dir, &service, supervisor, secrets,
+                config, &data_dir, &service, supervisor, &secrets,
             )?),
             None => None,
         };
@@ -263,7 +264,7 @@ fn start_runner(
     data_dir: &DataDir,
     service: &Arc<Service>,
     supervisor: &Arc<Supervisor>,
-    secrets: Arc<::egress::secret::Secrets>,
+    secrets: &Keeper,
 ) -> Result<RunnerHandle, Failure> {
     let mut options = RunnerOptions::new("local", data_dir.runner(), clock::clock());
     options.program = Some(std::env::current_exe().doing("find this program")?);
@@ -272,8 +273,9 @@ fn start_runner(
     }
     options.registries = config.registry.read()?;
     options.checks = checks();
+    options.mask = secrets.values();
     options.allow_secrets.clone_from(&config.sweep.allow);
-    options.egress = Arc::new(Broker::new(&config.network.outside, Some(secrets))?);
+    options.egress = Arc::new(Broker::new(&config.network.outside, Some(secrets.clone()))?);
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
 }

@@ -66,5 +66,5 @@ mod verify;
 pub use control_plane::{ControlPlane, ControlPlaneError};
 pub use egress::{Egress, EgressError, NetworkRequest, NoEgress, Outfit, Records};
 pub use handle::{Runner, RunnerHandle, StartError};
-pub use mask::{Known, Mask, MaskStream, NoMask};
+pub use mask::{Known, Mask, MaskStream, NoMask, Values};
 pub use options::{Checks, Clock, FileCheck, RunnerOptions};

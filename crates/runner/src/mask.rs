@@ -1,5 +1,7 @@
 //! Secrets kept out of what a runner says: logs, outputs, reasons, diffs.
 
+mod values;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -7,6 +9,8 @@ use model::evidence::ValidatorResult;
 use model::protocol::Report;
 use model::step::Outputs;
 use serde_json::Value;
+
+pub use values::Values;
 
 /// Removes secrets from what leaves the runner, and finds them in what must not leave at all.
 pub trait Mask: Send + Sync {

@@ -211,3 +211,89 @@ async fn values_are_masked_in_diffs_findings_and_reasons() {
     let text = serde_json::to_string(&kept).unwrap();
     assert!(text.contains("***") && !text.contains(VALUE), "{text}");
 }
+
+/// Masks by the values that credentials have, as the server does.
+fn known() -> Arc<runner::Values> {
+    let values = runner::Values::default();
+    values.learn([("ci".to_owned(), zeroize::Zeroizing::new(VALUE.to_owned()))]);
+    Arc::new(values)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_form_of_a_known_value_reaches_a_log_an_output_or_the_disk() {
+    let Some(world) = World::new() else { return };
+    world.repository("one", &[("a", "a\n")]);
+    let mut options = world.options();
+    options.mask = known();
+    let runner = world.runner_with(options);
+    // Each line is another form; `VALUE` comes as a variable, which the test sets on purpose.
+    let automation = r#"name: forms
+steps:
+  - id: s
+    env: { VALUE: "@VALUE@" }
+    command: |
+      echo "plain $VALUE end"
+      printf %s "$VALUE" | base64 -w0; echo
+      printf 'user:%s' "$VALUE" | base64 -w0; echo
+      printf 'xx%s' "$VALUE" | base64 -w20
+      printf %s "$VALUE" | od -An -v -tx1 | tr -d ' \n'; echo
+      printf %s "$VALUE" | sed 's/+/%2B/g; s#/#%2F#g; s/=/%3D/g'; echo
+      printf '{"v":"%s"}\n' "$(printf %s "$VALUE" | sed 's#/#\\/#g')"
+      printf %s "$VALUE" | cut -c1-11; printf %s "$VALUE" | cut -c12-
+      printf %s "$VALUE" | cut -c1-9 | tr -d '\n'; sleep 0.2; printf %s "$VALUE" | cut -c10-
+      echo "$VALUE" >&2
+      printf '{"o": "%s"}' "$(printf %s "$VALUE" | base64 -w0)" >$NIGHTCREW_OUT/outputs.json
+      echo "$VALUE" >$NIGHTCREW_OUT/no_change
+"#;
+    let id = world
+        .plane
+        .queue(&automation.replace("@VALUE@", VALUE), "one");
+    let task = world.plane.settled(id).await;
+    runner.shutdown(Duration::from_secs(20)).await;
+    assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
+    let log = world.plane.log(&task, 0);
+    let kept = format!("{log}{}", serde_json::to_string(&task).unwrap());
+    let squeezed: String = log
+        .lines()
+        .filter_map(|line| line.splitn(3, ' ').nth(2))
+        .collect();
+    assert_eq!(log.matches("***").count(), 10, "{log}");
+    let hex = "636f72726563742b686f727365";
+    let forms = [
+        VALUE,
+        "correct+horse",
+        "Y29ycmVjd",
+        "dXNlcjpjb3Jy",
+        "correct%2B",
+        "battery",
+        "staple",
+        hex,
+    ];
+    for form in forms {
+        assert!(
+            !kept.contains(form) && !squeezed.contains(form),
+            "{form}: {kept}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encoded_values_do_not_leave_with_a_change() {
+    let Some(world) = World::new() else { return };
+    world.repository("one", &[("a", "a\n")]);
+    for (line, expected) in [
+        (
+            format!("printf 'x: 1\\nu:{VALUE}' | base64 -w0 >b"),
+            "b:1 holds the value of secret `ci`",
+        ),
+        (
+            format!("printf 'xx%s' {VALUE} | base64 -w16 >c"),
+            " holds the value of secret `ci`",
+        ),
+    ] {
+        let mut options = world.options();
+        options.mask = known();
+        let sentence = refused(&work(&world, options, &line, "").await);
+        assert!(sentence.contains(expected), "{sentence}");
+    }
+}

@@ -337,3 +337,60 @@ async fn git_clones_freely_and_pushes_with_the_token() {
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_credentials_are_in_the_inbox_until_they_are_mended() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    struct One(std::sync::Arc<AtomicBool>);
+    impl server::service::Credentials for One {
+        fn troubles(&self) -> Vec<server::service::CredentialTrouble> {
+            let trouble = server::service::CredentialTrouble {
+                name: "github".to_owned(),
+                scope: "organisation".to_owned(),
+                owner: Some("ada".to_owned()),
+                sentence: "the secret `github` expired <b>yesterday</b>".to_owned(),
+                cure: Some("`nightcrew secret rotate github`".to_owned()),
+                since: jiff::Timestamp::UNIX_EPOCH,
+            };
+            let broken = self.0.load(Ordering::SeqCst);
+            broken.then_some(trouble).into_iter().collect()
+        }
+    }
+
+    let bench = Bench::new(PORT).await;
+    let broken = std::sync::Arc::new(AtomicBool::new(true));
+    bench
+        .service
+        .watch_credentials(std::sync::Arc::new(One(broken.clone())));
+    let inbox = bench.get("/inbox").await.json();
+    assert_eq!((&inbox["items"], &inbox["total"]), (&json!([]), &json!(0)));
+    let entry = &inbox["credentials"][0];
+    assert_eq!(
+        (&entry["kind"], &entry["name"], &entry["owner"]),
+        (
+            &json!("credential_expired"),
+            &json!("github"),
+            &json!("ada")
+        )
+    );
+    assert_eq!(bench.get("/status").await.json()["inbox"], 1);
+    let cookie = bench.browser().await;
+    let page = bench.page(&cookie, "/inbox").await.text;
+    assert!(
+        page.contains("Credentials to mend")
+            && page.contains("secret rotate github")
+            && page.contains("&lt;b&gt;"),
+        "{page}"
+    );
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(bench.get("/inbox").await.json()["credentials"], json!([]));
+    assert_eq!(bench.get("/status").await.json()["inbox"], 0);
+    assert!(
+        bench
+            .page(&cookie, "/inbox")
+            .await
+            .text
+            .contains("Nobody waits for you")
+    );
+}

@@ -11,9 +11,10 @@ use zeroize::Zeroizing;
 use super::error::SecretError;
 use super::name::Context;
 use super::resolve::{Resolved, Secrets};
+use crate::credential::Bound;
 
 /// Values that are remembered for masking, the newest.
-const MOST_KNOWN: usize = 4096;
+const MOST_KNOWN: usize = 512;
 /// Seconds between two tries to have what could not be had.
 const AGAIN: i64 = 30;
 
@@ -25,6 +26,19 @@ pub struct Issue {
     pub used: CredentialUse,
     /// The value, or why there is none.
     pub resolved: Result<Resolved, Arc<SecretError>>,
+}
+
+impl Issue {
+    /// As the broker takes it, with what the environment sees in its place; `None` without a value.
+    #[must_use]
+    pub fn bound(&self, placeholder: String) -> Option<Bound> {
+        let resolved = self.resolved.as_ref().ok()?;
+        Some(Bound {
+            placeholder,
+            used: self.used.clone(),
+            value: resolved.value.clone(),
+        })
+    }
 }
 
 /// Credentials of an environment that changed, all of them: what the broker is to be told.
@@ -54,14 +68,18 @@ struct Inner {
     holders: BTreeMap<String, Holder>,
     revision: u64,
     /// Values that were given out and may still be in some text, the oldest first.
-    known: VecDeque<Zeroizing<String>>,
+    known: VecDeque<(String, Zeroizing<String>)>,
 }
 
 impl Inner {
-    fn learn(&mut self, values: &[Option<Zeroizing<String>>]) {
-        for value in values.iter().flatten() {
-            if !self.known.contains(value) {
-                self.known.push_back(value.clone());
+    fn learn(&mut self, issues: &[Issue]) {
+        for issue in issues {
+            let Ok(resolved) = &issue.resolved else {
+                continue;
+            };
+            if !self.known.iter().any(|(_, value)| *value == resolved.value) {
+                let known = (resolved.name.to_string(), resolved.value.clone());
+                self.known.push_back(known);
             }
         }
         while self.known.len() > MOST_KNOWN {
@@ -105,7 +123,7 @@ impl Issued {
             due: self.due(&issues),
         };
         let mut inner = self.inner();
-        inner.learn(&holder.held);
+        inner.learn(&issues);
         inner.holders.insert(environment.to_owned(), holder);
         issues
     }
@@ -145,7 +163,7 @@ impl Issued {
             let issues = self.resolve(&environment, &context, &uses);
             let (new, due) = (held(&issues), self.due(&issues));
             let mut inner = self.inner();
-            inner.learn(&new);
+            inner.learn(&issues);
             // It may be gone meanwhile.
             let Some(holder) = inner.holders.get_mut(&environment) else {
                 continue;
@@ -162,10 +180,10 @@ impl Issued {
         renewed
     }
 
-    /// Every value that was given out, for masking: also such as ended since, because what was
+    /// Every value that was given out, with the name of its secret, for masking: also such as ended since, because what was
     /// printed before may be shown after.
     #[must_use]
-    pub fn known(&self) -> Vec<Zeroizing<String>> {
+    pub fn known(&self) -> Vec<(String, Zeroizing<String>)> {
         self.inner().known.iter().cloned().collect()
     }
 

@@ -173,17 +173,27 @@ pub(super) fn check_value(value: &str) -> Result<(), SecretError> {
     Ok(())
 }
 
-/// What keeps a value out of headers (RFC 9110, 5.5): another line would be another header.
+/// What keeps a value out of headers: another line would be another header (RFC 9110, 5.5), and
+/// what cannot be masked must not be used at all. The broker refuses the same.
 #[must_use]
 pub fn unfit_for_headers(value: &str) -> Option<&'static str> {
     if value.contains(['\r', '\n']) {
         return Some("several lines");
     }
-    if value.chars().any(char::is_control) {
-        return Some("a control character");
+    if !value
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    {
+        return Some("a character that is not printable ASCII");
     }
     if value.starts_with(' ') || value.ends_with(' ') {
         return Some("a space at an end");
+    }
+    if value.len() > crate::credential::LONGEST_VALUE {
+        return Some("more than 16 KiB");
+    }
+    if !crate::mask::Mask::is_maskable(value) {
+        return Some("fewer than 8 characters, so that it could not be masked in what tasks print");
     }
     None
 }

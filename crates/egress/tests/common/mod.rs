@@ -12,7 +12,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use egress::secret::{Context, KeySource, Secrets, SecretsConfig, SecretsOptions};
+use egress::secret::{
+    Content, Context, KeySource, NewSecret, SecretError, Secrets, SecretsConfig, SecretsOptions,
+};
 use jiff::{SignedDuration, Timestamp};
 
 /// A request as it arrived.
@@ -203,4 +205,32 @@ pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Option<Str
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("NIGHTCREW_REQUIRE_ALL").is_none(), "{why}");
     println!("SKIP {why}");
+}
+
+/// Sets a value.
+pub(crate) fn set(
+    secrets: &Secrets,
+    name: &str,
+    scope: &str,
+    value: &str,
+) -> Result<(), SecretError> {
+    let new = NewSecret {
+        name: name.parse()?,
+        scope: scope.parse()?,
+        content: Content::Value(zeroize::Zeroizing::new(value.to_owned())),
+        expires: None,
+        owner: None,
+    };
+    secrets.store().set(new, secrets.now()).map(drop)
+}
+
+/// The value that a context gets.
+pub(crate) fn value(
+    secrets: &Secrets,
+    name: &str,
+    context: &Context,
+) -> Result<String, SecretError> {
+    secrets
+        .resolve(name, context, "env")
+        .map(|resolved| resolved.value.to_string())
 }

@@ -99,6 +99,12 @@ const SHAPES: &[Shape] = &[
     shape("hvs.", (24, 255), dashed, "a Vault token"),
     shape("dop_v1_", (64, 64), hexadecimal, "a DigitalOcean token"),
     shape("SG.", (66, 70), dotted, "a SendGrid key"),
+    shape(
+        egress::credential::PREFIX,
+        (egress::credential::RANDOM, egress::credential::RANDOM),
+        alphanumeric,
+        "the placeholder of a credential",
+    ),
     shape("AGE-SECRET-KEY-1", (58, 58), upper, "an age key"),
 ];
 
