@@ -66,7 +66,14 @@ fn a_devcontainer_with_a_feature_works_from_its_script_to_its_commands() {
     let place = place();
     let _clear = Clear(&place);
     let registry = testkit::registry::Registry::start(&[]).unwrap();
-    with_devcontainer(&place, &registry.image());
+    // A repository may name a registry of this machine only where the operator did.
+    let image = registry.image();
+    let host = image.split('/').next().unwrap();
+    place.write(
+        "home/.config/nightcrew/config.toml",
+        format!("[registry]\ndefault = \"{host}\"\n"),
+    );
+    with_devcontainer(&place, &image);
     let create = [
         "env",
         "create",

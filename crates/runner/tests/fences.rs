@@ -142,6 +142,12 @@ async fn services_run_beside_a_step_and_what_set_up_made_is_there() {
 async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
     let Some(world) = World::new() else { return };
     let registry = testkit::registry::Registry::start(&[]).unwrap();
+    // A repository may name a registry of this machine only where the operator did.
+    let options = || {
+        let mut options = world.options();
+        options.registries.default_host = registry.image().split('/').next().map(str::to_owned);
+        options
+    };
     let file = format!(
         r#"{{"image": "{}", "features": {{"./tool": {{}}}}, "workspaceFolder": "/srv/shop",
             "postCreateCommand": "echo prepared >made", "postStartCommand": "echo started >>made"}}"#,
@@ -166,7 +172,7 @@ async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
     );
     let environment = "{recipe: {devcontainer: .devcontainer/devcontainer.json}}";
     let command = "greet; cat made; pwd; echo end >>/work/made; cat /srv/shop/made";
-    let (_, task) = world.run(&automation(environment, command), "one").await;
+    let (_, task) = world.run_with(options(), &automation(environment, command), "one").await;
     assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
     let log = world.plane.log(&task, 0);
     let out: Vec<&str> = log
@@ -189,7 +195,7 @@ async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
     );
     // The place where it is in any case.
     let environment = "{recipe: {devcontainer: .devcontainer.json}}";
-    let (_, task) = world.run(&automation(environment, "pwd"), "one").await;
+    let (_, task) = world.run_with(options(), &automation(environment, "pwd"), "one").await;
     assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
     assert!(world.plane.log(&task, 0).contains("out /work"));
 }

@@ -106,7 +106,17 @@ impl World {
 
     /// Runs one automation on one repository until it stands still.
     pub(crate) async fn run(&self, automation: &str, repository: &str) -> (TaskId, Task) {
-        let runner = self.runner();
+        self.run_with(self.options(), automation, repository).await
+    }
+
+    /// The same by a runner with these options.
+    pub(crate) async fn run_with(
+        &self,
+        options: RunnerOptions,
+        automation: &str,
+        repository: &str,
+    ) -> (TaskId, Task) {
+        let runner = self.runner_with(options);
         let id = self.plane.queue(automation, repository);
         let task = self.plane.settled(id).await;
         runner.shutdown(Duration::from_secs(20)).await;
