@@ -70,11 +70,13 @@ fn a_devcontainer_with_a_feature_works_from_its_script_to_its_commands() {
     let image = registry.image();
     let host = image.split('/').next().unwrap();
     place.write(
-        "home/.config/nightcrew/config.toml",
+        "registry.toml",
         format!("[registry]\ndefault = \"{host}\"\n"),
     );
     with_devcontainer(&place, &image);
     let create = [
+        "--config",
+        "registry.toml",
         "env",
         "create",
         "--name",
@@ -96,7 +98,7 @@ fn a_devcontainer_with_a_feature_works_from_its_script_to_its_commands() {
     let seen = place.must(&["env", "exec", "dev", "--", "sh", "-c", look]);
     assert_eq!(
         seen,
-        "hi root\nsome words\nonce\n/srv/shop\nstart\n/srv/shop\nred image\nonce\n/srv/shop\nbin\nin\nout\n"
+        "hi root\nsome words\nonce\n/srv/shop\nstart\n/srv/shop\nred image\nonce\n/srv/shop\nbin\netc\nin\nout\n"
     );
     // What belongs to a new workspace ran; what belongs to a start runs again.
     place.must(&["env", "snapshot", "dev", "--as", "s"]);

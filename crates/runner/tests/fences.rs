@@ -172,7 +172,9 @@ async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
     );
     let environment = "{recipe: {devcontainer: .devcontainer/devcontainer.json}}";
     let command = "greet; cat made; pwd; echo end >>/work/made; cat /srv/shop/made";
-    let (_, task) = world.run_with(options(), &automation(environment, command), "one").await;
+    let (_, task) = world
+        .run_with(options(), &automation(environment, command), "one")
+        .await;
     assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
     let log = world.plane.log(&task, 0);
     let out: Vec<&str> = log
@@ -195,7 +197,9 @@ async fn a_devcontainers_feature_folder_and_commands_are_there_for_steps() {
     );
     // The place where it is in any case.
     let environment = "{recipe: {devcontainer: .devcontainer.json}}";
-    let (_, task) = world.run_with(options(), &automation(environment, "pwd"), "one").await;
+    let (_, task) = world
+        .run_with(options(), &automation(environment, "pwd"), "one")
+        .await;
     assert_eq!(task.status, TaskStatus::NoChange, "{:?}", task.reason);
     assert!(world.plane.log(&task, 0).contains("out /work"));
 }
