@@ -172,7 +172,7 @@ async fn a_newer_database_is_refused_and_not_touched() {
     drop(open(&path).await.unwrap());
     let connection = rusqlite::Connection::open(&path).unwrap();
     let sql = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
-               SELECT 99, 'future', applied_on, '1' FROM refinery_schema_history";
+               SELECT 99, 'future', applied_on, '1' FROM refinery_schema_history LIMIT 1";
     connection.execute(sql, []).unwrap();
     connection.close().unwrap();
 
