@@ -23,6 +23,9 @@ pub(crate) fn set_up(global: &Global) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // It would say so on standard error, and panic where that cannot be written either: a thread
+        // that warns of a full disk must not die of its warning.
+        .log_internal_errors(false)
         .try_init();
 }
 
