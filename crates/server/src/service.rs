@@ -5,6 +5,7 @@
 
 mod admit;
 mod automations;
+mod batches;
 mod budgets;
 mod campaigns;
 mod commit;

@@ -1,10 +1,13 @@
 //! The ledger: leaves get their indices, and everything can be verified.
 
 use ::ledger::{Entry, Evidence, Finding, Hash, SignedCheckpoint, Tree};
+use model::egress::EgressBatch;
+use model::exec::ExecBatch;
 use model::rows::Stream;
 use serde::{Deserialize, Serialize};
 use store::{LedgerEntry, Sequenced, StoreError};
 
+use super::batches::document_of;
 use super::{Service, Update};
 use crate::error::ServiceError;
 
@@ -179,8 +182,8 @@ async fn payload_of(
         return Ok(None);
     };
     let heading = leaf.heading();
-    let document = super::exec_gate::document_of(heading);
-    if let Some((kind, key)) = document.or_else(|| super::egress::document_of(heading)) {
+    let document = document_of::<ExecBatch>(heading);
+    if let Some((kind, key)) = document.or_else(|| document_of::<EgressBatch>(heading)) {
         let document = store.document(kind, &key).await?;
         return Ok(document.map(|document| document.body.into_bytes()));
     }
