@@ -29,7 +29,6 @@ pub mod headers;
 mod job;
 pub mod limits;
 pub mod refuse;
-pub mod sign;
 mod tape;
 mod target;
 mod tries;

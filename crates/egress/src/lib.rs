@@ -25,6 +25,7 @@ pub mod policy;
 pub mod process;
 pub mod record;
 pub mod secret;
+mod sigv4;
 pub mod tls;
 
 /// The body of a request or an answer on its way through.

@@ -7,7 +7,6 @@
 mod bundles;
 mod compile;
 mod glob;
-mod headers;
 mod mirrors;
 mod path;
 mod rule;
@@ -22,7 +21,6 @@ use compile::HostPattern;
 use rule::Rule;
 
 pub use bundles::{Bundle, bundles};
-pub use headers::overrides;
 pub use mirrors::{MOST_MIRRORS, Mirror, MirrorError, Mirrors};
 pub(crate) use path::unescape;
 pub use path::{AmbiguousPath, LONGEST_PATH, RequestPath};

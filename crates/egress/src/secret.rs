@@ -6,7 +6,7 @@
 //! | `record`, `store`, `files` | one file per secret: metadata open, value sealed with age |
 //! | `key` | where the key is that seals them |
 //! | `reference` | values that are elsewhere: one line each |
-//! | `local`, `vault`, `clouds`, `http`, `sigv4` | getting at them |
+//! | `local`, `vault`, `clouds`, `http` | getting at them |
 //! | `github`, `oidc`, `jwt` | tokens that are made for one task and live shortly |
 //! | `resolve` | from a name to a value, and what is wrong where there is none |
 //! | `issue` | what environments hold, renewed while they run |
@@ -29,7 +29,6 @@ mod oidc;
 mod record;
 mod reference;
 mod resolve;
-mod sigv4;
 mod store;
 mod vault;
 

@@ -10,9 +10,9 @@ use super::config::{GatewayConfig, Kind, Upstream};
 use super::connect::Origin;
 use super::endpoint::Endpoint;
 use super::headers;
-use super::sign::{self, AwsKey, Signed};
 use crate::meter::price::Price;
 use crate::meter::{Dialect, Facts, edit};
+use crate::sigv4::{self, AwsKey, Signed};
 
 /// The version of the Messages API where a caller names none.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -116,7 +116,7 @@ impl Aim {
 
     fn path(&self, wanted: &Wanted) -> (String, String) {
         let before = self.upstream.url.path().trim_end_matches('/');
-        let model = sign::encoded_segment(&self.model);
+        let model = sigv4::encoded_segment(&self.model);
         let version = self.upstream.api_version.as_deref().unwrap_or_default();
         let version = if version.is_empty() {
             String::new()
@@ -256,7 +256,7 @@ impl Aim {
         passed: &mut HeaderMap,
     ) -> Option<()> {
         let key = AwsKey::read(key)?;
-        let date = sign::amz_date((config.clock)());
+        let date = sigv4::amz_date((config.clock)());
         let host = passed.get(header::HOST)?.to_str().ok()?.to_owned();
         let mut signed = vec![
             ("content-type", "application/json"),
@@ -276,7 +276,7 @@ impl Aim {
             region: &self.upstream.region,
             service: "bedrock",
         };
-        let authorization = sign::authorization(&key, &signed, &date);
+        let authorization = sigv4::authorization(&key, &signed, &date);
         insert(passed, "x-amz-date", &date)?;
         insert(passed, "authorization", &authorization)
     }

@@ -48,17 +48,9 @@ mod tests {
     #[test]
     fn every_bundle_is_a_policy_and_lets_nothing_be_written() {
         let table = read(include_str!("bundles.toml")).unwrap();
-        for name in [
-            "crates",
-            "npm",
-            "pypi",
-            "go",
-            "maven",
-            "debian",
-            "github-read",
-        ] {
-            assert!(table.contains_key(name), "{name}");
-        }
+        // Automation files are read where the table is not known.
+        let names: Vec<&str> = table.keys().map(String::as_str).collect();
+        assert_eq!(names, model::network::BUNDLES);
         for (name, bundle) in &table {
             let definition = NetworkDefinition(vec![NetworkEntry::Bundle(name.clone())]);
             let policy = NetworkPolicy::compile(&definition).unwrap();

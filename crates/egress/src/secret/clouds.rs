@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 use super::config::{AwsConfig, AzureConfig, GcpConfig, Seed};
 use super::error::FetchError;
 use super::http::{Http, text};
-use super::{jwt, sigv4};
+use super::jwt;
+use crate::sigv4::{self, AwsKey, Signed};
 
 /// Time before its end at which a token is not used any more, in seconds.
 const MARGIN: i64 = 120;
@@ -87,24 +88,25 @@ pub(super) fn aws(
     if let Some(session) = &session {
         headers.push(("x-amz-security-token", session));
     }
+    let date = sigv4::amz_date(now);
+    headers.push(("x-amz-date", &date));
     headers.sort_unstable();
-    let signer = sigv4::Signer {
-        access_key: &access,
+    let key = AwsKey {
+        id: &access,
         secret: &secret,
+        session: session.as_ref().map(|session| session.as_str()),
+    };
+    let signed = Signed {
+        method: "POST",
+        path: "/",
+        query: "",
+        headers: &headers,
+        body: body.as_bytes(),
         region: &config.region,
         service: "secretsmanager",
     };
-    let signed = sigv4::Signed {
-        method: "POST",
-        path: "/",
-        headers: &headers,
-        body: body.as_bytes(),
-    };
-    let (date, authorization) = sigv4::sign(&signer, &signed, now);
-    headers.extend([
-        ("x-amz-date", date.as_str()),
-        ("authorization", authorization.as_str()),
-    ]);
+    let authorization = sigv4::authorization(&key, &signed, &date);
+    headers.push(("authorization", &authorization));
     headers.retain(|(name, _)| *name != "host");
     let answer = http.post(&format!("{url}/"), &headers, body.as_bytes())?;
     // Its refusals have status 400 and a type.

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use ring::{digest, hmac};
 
 /// A key of AWS.
-pub struct AwsKey<'a> {
+pub(crate) struct AwsKey<'a> {
     /// Its public part.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// Its secret part.
-    pub secret: &'a str,
+    pub(crate) secret: &'a str,
     /// What makes it valid where it is only for a while.
-    pub session: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
 }
 
 impl std::fmt::Debug for AwsKey<'_> {
@@ -24,7 +24,7 @@ impl std::fmt::Debug for AwsKey<'_> {
 impl<'a> AwsKey<'a> {
     /// Reads `ID:SECRET` or `ID:SECRET:SESSION`.
     #[must_use]
-    pub fn read(text: &'a str) -> Option<Self> {
+    pub(crate) fn read(text: &'a str) -> Option<Self> {
         let mut parts = text.splitn(3, ':');
         let (id, secret) = (parts.next()?, parts.next()?);
         (!id.is_empty() && !secret.is_empty()).then(|| Self {
@@ -37,32 +37,32 @@ impl<'a> AwsKey<'a> {
 
 /// What is signed.
 #[derive(Debug, Clone, Copy)]
-pub struct Signed<'a> {
+pub(crate) struct Signed<'a> {
     /// The method.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// The path as it is sent.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The query as it is sent, in order.
-    pub query: &'a str,
+    pub(crate) query: &'a str,
     /// Headers to sign, their names in lower case and in order.
-    pub headers: &'a [(&'a str, &'a str)],
+    pub(crate) headers: &'a [(&'a str, &'a str)],
     /// The body.
-    pub body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// The region.
-    pub region: &'a str,
+    pub(crate) region: &'a str,
     /// The service.
-    pub service: &'a str,
+    pub(crate) service: &'a str,
 }
 
 /// The time as signatures have it.
 #[must_use]
-pub fn amz_date(now: Timestamp) -> String {
+pub(crate) fn amz_date(now: Timestamp) -> String {
     now.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// The `Authorization` header.
 #[must_use]
-pub fn authorization(key: &AwsKey<'_>, signed: &Signed<'_>, amz_date: &str) -> String {
+pub(crate) fn authorization(key: &AwsKey<'_>, signed: &Signed<'_>, amz_date: &str) -> String {
     let day = amz_date.get(..8).unwrap_or_default();
     let names: Vec<&str> = signed.headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
@@ -105,13 +105,13 @@ fn mac(key: &[u8], text: &str) -> hmac::Tag {
 /// A path with everything but unreserved letters and slashes as `%XX`: services other than S3 sign
 /// a path encoded once more than it is sent.
 #[must_use]
-pub fn encoded(path: &str) -> String {
+pub(crate) fn encoded(path: &str) -> String {
     encode(path, true)
 }
 
 /// One segment of a path, so encoded, with its slashes.
 #[must_use]
-pub fn encoded_segment(segment: &str) -> String {
+pub(crate) fn encoded_segment(segment: &str) -> String {
     encode(segment, false)
 }
 
