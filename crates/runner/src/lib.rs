@@ -61,6 +61,7 @@ mod talk;
 mod task;
 mod template;
 pub mod toolchains;
+mod variables;
 mod verify;
 
 pub use control_plane::{ControlPlane, ControlPlaneError};
