@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::BatchPlace;
 use crate::ids::TaskId;
 
 /// What was wanted.
@@ -162,24 +163,14 @@ pub struct EgressBatch {
     pub more_permitted: u64,
 }
 
-/// Batches of one assignment, at most: their numbers fill the lower bits of a leaf's number.
-pub const MOST_EGRESS_BATCHES: u32 = 1 << 20;
-
 impl EgressBatch {
-    /// The number of its leaf in the ledger: epoch and batch in one.
+    /// Where it stands.
     #[must_use]
-    pub fn leaf_seq(&self) -> u64 {
-        self.epoch
-            .saturating_mul(u64::from(MOST_EGRESS_BATCHES))
-            .saturating_add(u64::from(self.batch))
-    }
-
-    /// Epoch and batch of a leaf's number.
-    #[must_use]
-    pub fn of_leaf_seq(seq: u64) -> (u64, u32) {
-        let most = u64::from(MOST_EGRESS_BATCHES);
-        // The remainder is below 2²⁰.
-        (seq / most, (seq % most) as u32)
+    pub const fn place(&self) -> BatchPlace {
+        BatchPlace {
+            epoch: self.epoch,
+            batch: self.batch,
+        }
     }
 
     /// Refused and permitted things that it stands for.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::batch::BatchPlace;
 use crate::ids::TaskId;
 
 /// How strictly executable content is judged, weakest first.
@@ -280,24 +281,14 @@ pub struct ExecBatch {
 /// Events in one batch, at most.
 pub const MOST_EVENTS: usize = 128;
 
-/// Batches of one assignment, at most: their numbers fill the lower bits of a leaf's number.
-pub const MOST_BATCHES: u32 = 1 << 20;
-
 impl ExecBatch {
-    /// The number of its leaf in the ledger: epoch and batch in one.
+    /// Where it stands.
     #[must_use]
-    pub fn leaf_seq(&self) -> u64 {
-        self.epoch
-            .saturating_mul(u64::from(MOST_BATCHES))
-            .saturating_add(u64::from(self.batch))
-    }
-
-    /// Epoch and batch of a leaf's number.
-    #[must_use]
-    pub fn of_leaf_seq(seq: u64) -> (u64, u32) {
-        let most = u64::from(MOST_BATCHES);
-        // The remainder is below 2²⁰.
-        (seq / most, (seq % most) as u32)
+    pub const fn place(&self) -> BatchPlace {
+        BatchPlace {
+            epoch: self.epoch,
+            batch: self.batch,
+        }
     }
 
     /// Refusals and others that it stands for.

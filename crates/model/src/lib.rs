@@ -4,6 +4,7 @@
 //! decides; the rules over these nouns are the room `engine`.
 
 pub mod automation;
+pub mod batch;
 pub mod budget;
 pub mod campaign;
 pub mod change;

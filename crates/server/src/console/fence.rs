@@ -136,7 +136,7 @@ fn entries(task: &Task, total: &ExecTotal, newest: &[KeptExecBatch]) -> Markup {
     html! {
         @match newest.first() {
             Some(batch) => a href={
-                "/ledger?subject=" (task.id) "&seq=" (batch.batch.leaf_seq()) "&at=" (batch.at.as_microsecond())
+                "/ledger?subject=" (task.id) "&seq=" (batch.batch.place().leaf_seq()) "&at=" (batch.at.as_microsecond())
             } { (text) },
             None => (text),
         }

@@ -7,6 +7,7 @@
 
 use ::ledger::Tree;
 use jiff::Timestamp;
+use model::batch::{BatchPlace, MOST_BATCHES};
 use model::ids::TaskId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,15 +22,6 @@ pub(super) const VERSION: u32 = 1;
 /// Assignments of one task, at most: their numbers fill the upper bits of a leaf's number.
 const MOST_EPOCHS: u64 = 1 << 32;
 
-/// Which batch of a task.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The assignment.
-    pub(super) epoch: u64,
-    /// The number within it.
-    pub(super) batch: u32,
-}
-
 /// One kind of batch.
 pub(super) trait Batch: Sized + Send {
     /// What its events are called in errors.
@@ -42,8 +34,6 @@ pub(super) trait Batch: Sized + Send {
     const TOTALS: &'static str;
     /// Most events of one.
     const MOST_EVENTS: usize;
-    /// Most batches of one assignment.
-    const MOST_BATCHES: u32;
     /// The longest, in bytes of JSON.
     const LONGEST: usize;
 
@@ -59,11 +49,7 @@ pub(super) trait Batch: Sized + Send {
     /// The task.
     fn task(&self) -> TaskId;
     /// Where it stands.
-    fn place(&self) -> Place;
-    /// The number of its leaf.
-    fn leaf_seq(&self) -> u64;
-    /// Epoch and batch of a leaf's number.
-    fn of_leaf_seq(seq: u64) -> (u64, u32);
+    fn place(&self) -> BatchPlace;
     /// What happened.
     fn events(&self) -> &[Self::Event];
     /// The total with this batch.
@@ -71,7 +57,7 @@ pub(super) trait Batch: Sized + Send {
     /// As it is kept, with the root over its events.
     fn keep(self, at: Timestamp, root: String) -> Self::Kept;
     /// The newest batch of a total; `None` when there is none.
-    fn newest(total: &Self::Total) -> Option<Place>;
+    fn newest(total: &Self::Total) -> Option<BatchPlace>;
     /// What pages are told.
     fn update(task: TaskId, total: &Self::Total) -> Update;
 }
@@ -90,7 +76,7 @@ impl Service {
         };
         let (task, place) = (batch.task(), batch.place());
         if batch.events().len() > B::MOST_EVENTS
-            || place.batch >= B::MOST_BATCHES
+            || place.batch >= MOST_BATCHES
             || place.epoch >= MOST_EPOCHS
         {
             return Err(invalid("out of bounds"));
@@ -112,7 +98,7 @@ impl Service {
         let total = batch.add_to(self.total::<B>(task).await?);
         let actor = format!("runner:{}", batch.runner());
         let scope = format!("automation:{}", loaded.task.automation);
-        let seq = batch.leaf_seq();
+        let seq = place.leaf_seq();
         let body = serde_json::to_string(&batch.keep(now, tree.root().to_string()))?;
         if body.len() > B::LONGEST {
             return Err(invalid("too long"));
@@ -149,7 +135,7 @@ impl Service {
     pub(super) async fn batches<B: Batch>(
         &self,
         task: TaskId,
-        after: Option<Place>,
+        after: Option<BatchPlace>,
         limit: u32,
     ) -> Result<Vec<B::Kept>, ServiceError> {
         let own = format!("{task}/");
@@ -172,13 +158,13 @@ impl Service {
         limit: u32,
     ) -> Result<Vec<B::Kept>, ServiceError> {
         let total = self.total::<B>(task).await?;
-        let Some(Place { epoch, batch }) = B::newest(&total) else {
+        let Some(BatchPlace { epoch, batch }) = B::newest(&total) else {
             return Ok(Vec::new());
         };
         // Batches of one assignment are numbered without gaps; before the first there is none.
         let after = match batch.checked_sub(limit) {
-            Some(batch) => Place { epoch, batch },
-            None => Place {
+            Some(batch) => BatchPlace { epoch, batch },
+            None => BatchPlace {
                 epoch: epoch.saturating_sub(1),
                 batch: u32::MAX,
             },
@@ -190,7 +176,7 @@ impl Service {
 }
 
 /// The key of a batch's document; in order of time.
-fn key(task: TaskId, Place { epoch, batch }: Place) -> String {
+fn key(task: TaskId, BatchPlace { epoch, batch }: BatchPlace) -> String {
     format!("{task}/{epoch:010}-{batch:07}")
 }
 
@@ -200,6 +186,6 @@ pub(super) fn document_of<B: Batch>(heading: &::ledger::Heading) -> Option<(&'st
         return None;
     }
     let task = heading.subject.parse().ok()?;
-    let (epoch, batch) = B::of_leaf_seq(heading.seq);
-    Some((B::DOCUMENT, key(task, Place { epoch, batch })))
+    let place = BatchPlace::of_leaf_seq(heading.seq);
+    Some((B::DOCUMENT, key(task, place)))
 }

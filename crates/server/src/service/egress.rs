@@ -1,13 +1,12 @@
 //! What left the environments of tasks, or was kept from leaving: kept in batches (`batches`).
 
 use jiff::Timestamp;
-use model::egress::{
-    EgressBatch, EgressEvent, KeptEgressBatch, MOST_EGRESS_BATCHES, MOST_EGRESS_EVENTS,
-};
+use model::batch::BatchPlace;
+use model::egress::{EgressBatch, EgressEvent, KeptEgressBatch, MOST_EGRESS_EVENTS};
 use model::ids::TaskId;
 use serde::{Deserialize, Serialize};
 
-use super::batches::{Batch, Place, VERSION};
+use super::batches::{Batch, VERSION};
 use super::{Service, Update};
 use crate::error::ServiceError;
 
@@ -52,7 +51,6 @@ impl Batch for EgressBatch {
     const DOCUMENT: &'static str = "egress_batch";
     const TOTALS: &'static str = "egress_total";
     const MOST_EVENTS: usize = MOST_EGRESS_EVENTS;
-    const MOST_BATCHES: u32 = MOST_EGRESS_BATCHES;
     const LONGEST: usize = 1 << 20;
 
     type Event = EgressEvent;
@@ -67,19 +65,8 @@ impl Batch for EgressBatch {
         self.task
     }
 
-    fn place(&self) -> Place {
-        Place {
-            epoch: self.epoch,
-            batch: self.batch,
-        }
-    }
-
-    fn leaf_seq(&self) -> u64 {
-        self.leaf_seq()
-    }
-
-    fn of_leaf_seq(seq: u64) -> (u64, u32) {
-        Self::of_leaf_seq(seq)
+    fn place(&self) -> BatchPlace {
+        self.place()
     }
 
     fn events(&self) -> &[Self::Event] {
@@ -102,8 +89,8 @@ impl Batch for EgressBatch {
         }
     }
 
-    fn newest(total: &Self::Total) -> Option<Place> {
-        (total.batches > 0).then_some(Place {
+    fn newest(total: &Self::Total) -> Option<BatchPlace> {
+        (total.batches > 0).then_some(BatchPlace {
             epoch: total.epoch,
             batch: total.batch,
         })
@@ -147,7 +134,7 @@ impl Service {
         after: Option<(u64, u32)>,
         limit: u32,
     ) -> Result<Vec<KeptEgressBatch>, ServiceError> {
-        let after = after.map(|(epoch, batch)| Place { epoch, batch });
+        let after = after.map(|(epoch, batch)| BatchPlace { epoch, batch });
         self.batches::<EgressBatch>(task, after, limit).await
     }
 

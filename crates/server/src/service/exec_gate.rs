@@ -1,11 +1,12 @@
 //! What exec control refused or saw: kept in batches (`batches`).
 
 use jiff::Timestamp;
-use model::exec::{ExecBatch, ExecEvent, KeptExecBatch, MOST_BATCHES, MOST_EVENTS};
+use model::batch::BatchPlace;
+use model::exec::{ExecBatch, ExecEvent, KeptExecBatch, MOST_EVENTS};
 use model::ids::TaskId;
 use serde::{Deserialize, Serialize};
 
-use super::batches::{Batch, Place, VERSION};
+use super::batches::{Batch, VERSION};
 use super::{Service, Update};
 use crate::error::ServiceError;
 
@@ -30,7 +31,6 @@ impl Batch for ExecBatch {
     const DOCUMENT: &'static str = "exec_batch";
     const TOTALS: &'static str = "exec_total";
     const MOST_EVENTS: usize = MOST_EVENTS;
-    const MOST_BATCHES: u32 = MOST_BATCHES;
     const LONGEST: usize = 512 * 1024;
 
     type Event = ExecEvent;
@@ -45,19 +45,8 @@ impl Batch for ExecBatch {
         self.task
     }
 
-    fn place(&self) -> Place {
-        Place {
-            epoch: self.epoch,
-            batch: self.batch,
-        }
-    }
-
-    fn leaf_seq(&self) -> u64 {
-        self.leaf_seq()
-    }
-
-    fn of_leaf_seq(seq: u64) -> (u64, u32) {
-        Self::of_leaf_seq(seq)
+    fn place(&self) -> BatchPlace {
+        self.place()
     }
 
     fn events(&self) -> &[Self::Event] {
@@ -87,8 +76,8 @@ impl Batch for ExecBatch {
         }
     }
 
-    fn newest(total: &Self::Total) -> Option<Place> {
-        (total.batches > 0).then_some(Place {
+    fn newest(total: &Self::Total) -> Option<BatchPlace> {
+        (total.batches > 0).then_some(BatchPlace {
             epoch: total.epoch,
             batch: total.batch,
         })
@@ -132,7 +121,7 @@ impl Service {
         after: Option<(u64, u32)>,
         limit: u32,
     ) -> Result<Vec<KeptExecBatch>, ServiceError> {
-        let after = after.map(|(epoch, batch)| Place { epoch, batch });
+        let after = after.map(|(epoch, batch)| BatchPlace { epoch, batch });
         self.batches::<ExecBatch>(task, after, limit).await
     }
 
