@@ -276,6 +276,24 @@ fn shared_bytes_are_passed_on_as_they_are() {
     assert_eq!(masker.chunk(&plain).as_ptr(), plain.as_ptr());
 }
 
+/// The text without line breaks, but for more in a row than may stand inside a value.
+fn without_breaks(text: &str) -> String {
+    let mut kept = String::new();
+    let mut breaks = String::new();
+    for letter in text.chars().chain(['\0']) {
+        if matches!(letter, '\r' | '\n') {
+            breaks.push(letter);
+            continue;
+        }
+        if breaks.len() > usize::from(view::MOST_BREAKS) {
+            kept.push_str(&breaks);
+        }
+        breaks.clear();
+        kept.push(letter);
+    }
+    kept
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -311,8 +329,9 @@ proptest! {
         }
         masker.finish(&mut chunked);
         prop_assert_eq!(&out, &chunked);
-        let squeezed = String::from_utf8(out).unwrap().replace(['\r', '\n'], "");
-        prop_assert!(!squeezed.contains("abcdefgh"));
+        let out = String::from_utf8(out).unwrap();
+        prop_assert!(!without_breaks(&out).contains("abcdefgh"));
+        let squeezed = out.replace(['\r', '\n'], "");
         // Each rest between stars stands in the text, one after the other.
         let whole = text.replace(['\r', '\n'], "");
         let mut rest = whole.as_str();

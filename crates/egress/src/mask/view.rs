@@ -8,7 +8,7 @@ use super::automaton::Automaton;
 use crate::policy::unescape;
 
 /// Most line breaks in a row that may stand inside a value, in bytes: an empty line, with CRLF.
-const MOST_BREAKS: u8 = 4;
+pub(super) const MOST_BREAKS: u8 = 4;
 
 /// A part of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -226,10 +226,13 @@ async fn a_broker_in_its_own_process_serves_reports_stops_and_takes_the_network_
     assert!(client.used("a").await.is_err());
 
     // The next environment has a new broker, under the kill switches that stand.
-    let stopped = Scope::Host(String::from("other.example.test"));
-    client.stop(stopped).await.unwrap();
+    let stopped = Scope::Host(String::from("api.example.test"));
+    client.stop(stopped.clone()).await.unwrap();
     let (mut second, sockets, agent) = environment(&[53, 80, 443]).unwrap();
     let attached = client.attach(attach("b"), sockets).await.unwrap();
+    assert!(curl(&agent, &folder, &attached).starts_with("curl:"));
+    assert_eq!(server.requests().len(), before);
+    client.release(stopped).await.unwrap();
     assert_eq!(curl(&agent, &folder, &attached), "pong");
     let child = client.process().await.unwrap();
     assert_ne!(child, process);

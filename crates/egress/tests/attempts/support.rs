@@ -268,6 +268,22 @@ impl World {
         )
     }
 
+    /// How many permitted requests of this kind were recorded.
+    pub(crate) fn asked(&self, detail: &str) -> usize {
+        let all = self.kept.all();
+        let is_it =
+            |event: &model::egress::EgressEvent| event.refused.is_none() && event.detail == detail;
+        all.iter().filter(|(_, event)| is_it(event)).count()
+    }
+
+    /// How many refusals with this reason were recorded.
+    pub(crate) fn refusals(&self, reason: EgressRefusal) -> usize {
+        let all = self.kept.all();
+        all.iter()
+            .filter(|(_, event)| event.refused == Some(reason))
+            .count()
+    }
+
     /// Whether a refusal with this reason was recorded, whose event holds this text.
     pub(crate) fn was_refused(&self, reason: EgressRefusal, holding: &str) -> bool {
         self.kept.all().iter().any(|(environment, event)| {

@@ -73,6 +73,10 @@ async fn sight_kill_switch_and_tightening_within_a_second() {
         Scope::Host(String::from("api.example.test")),
     ] {
         // A connection that is open, silent and permitted, until it is cut.
+        let (asked, refused) = (
+            world.asked("GET /v1/ping"),
+            world.refusals(EgressRefusal::Stopped),
+        );
         std::thread::scope(|threads| {
             let open = threads.spawn(|| {
                 let began = Instant::now();
@@ -82,14 +86,10 @@ async fn sight_kill_switch_and_tightening_within_a_second() {
                 );
                 (began.elapsed(), talked)
             });
-            while !world
-                .kept
-                .all()
-                .iter()
-                .any(|(_, event)| event.detail == "GET /v1/ping")
-            {
+            while world.asked("GET /v1/ping") == asked {
                 std::thread::sleep(Duration::from_millis(5));
             }
+            // The answer is under way.
             std::thread::sleep(Duration::from_millis(300));
             let stopped = Instant::now();
             world.broker.stop(scope.clone());
@@ -103,7 +103,10 @@ async fn sight_kill_switch_and_tightening_within_a_second() {
         });
         let talked = world.api("GET /v1/ping HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
         assert!(talked.received.is_empty(), "{talked:?}");
-        assert!(world.was_refused(EgressRefusal::Stopped, ""));
+        assert!(
+            world.refusals(EgressRefusal::Stopped) > refused,
+            "{scope:?}"
+        );
         world.broker.release(&scope);
         world.control();
     }
@@ -119,6 +122,7 @@ async fn net_policy_revoked_mid_connection() {
     let narrow: NetworkDefinition =
         serde_json::from_str(r#"[{"host":"second.example.test"}]"#).unwrap();
     let policy = NetworkPolicy::compile(&narrow).unwrap();
+    let asked = world.asked("GET /v1/ping");
     std::thread::scope(|threads| {
         let open = threads.spawn(|| {
             world.talk_patiently(
@@ -126,7 +130,11 @@ async fn net_policy_revoked_mid_connection() {
                 "GET /v1/ping HTTP/1.1\r\nHost: api.example.test\r\n\r\n",
             )
         });
-        std::thread::sleep(Duration::from_millis(500));
+        while world.asked("GET /v1/ping") == asked {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // The answer is under way.
+        std::thread::sleep(Duration::from_millis(300));
         let changed = Instant::now();
         world
             .broker
@@ -138,7 +146,8 @@ async fn net_policy_revoked_mid_connection() {
                 },
             )
             .unwrap();
-        open.join().unwrap();
+        let talked = open.join().unwrap();
+        assert_eq!(talked.status(), Some(200), "{talked:?}");
         assert!(changed.elapsed() < Duration::from_secs(1));
     });
     let before = world.reached("api.example.test");
