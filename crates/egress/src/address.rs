@@ -124,13 +124,14 @@ pub fn forbidden(address: IpAddr) -> Option<&'static str> {
 }
 
 /// The class of an address that no name may lead to, not even where a rule permits private
-/// addresses: a cloud's credentials, and what is not one machine. A rule has to name such an address
+/// addresses: a cloud's credentials, the machine of the broker itself, and what is not one machine. A rule has to name such an address
 /// itself.
 #[must_use]
 pub fn never_by_name(address: IpAddr) -> Option<&'static str> {
     forbidden(address).filter(|class| {
         [
             METADATA,
+            LOOPBACK,
             UNSPECIFIED,
             LINK_LOCAL,
             MULTICAST,

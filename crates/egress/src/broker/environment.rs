@@ -108,15 +108,12 @@ impl Environment {
             }
         }
         if let Some(credentials) = change.credentials {
+            // What is new is masked before it is used, and what was before stays so.
+            let known = self.credentials.values();
+            let new = credentials.iter().map(|bound| bound.value.as_str());
+            let mask = Mask::new(known.iter().map(|value| value.as_str()).chain(new))?;
+            self.mask.store(Arc::new(mask));
             self.credentials.replace(credentials)?;
-            // Until it stands, the earlier mask does; without one, nothing may come back.
-            match mask_of(&self.credentials) {
-                Ok(mask) => self.mask.store(Arc::new(mask)),
-                Err(error) => {
-                    self.credentials.replace(Vec::new())?;
-                    return Err(error.into());
-                }
-            }
         }
         if let Some(policy) = change.policy {
             self.policy

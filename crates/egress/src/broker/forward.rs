@@ -298,8 +298,18 @@ fn received(
     let mut inner = Body::new(http_body_util::BodyExt::map_err(body, Into::into));
     if !mask.is_empty() {
         mask_headers(&mask, &mut parts.headers);
+        let codings = parts
+            .headers
+            .get_all(header::CONTENT_ENCODING)
+            .iter()
+            .count();
         match parts.headers.remove(header::CONTENT_ENCODING) {
             None => {}
+            // Of several, one alone would be undone.
+            Some(_) if codings > 1 => {
+                tally.ended_by(EgressRefusal::ProtocolInvalid);
+                return refuse(EgressRefusal::Unreachable).answer();
+            }
             Some(coding) if coding == "identity" => {}
             Some(coding) if coding == "gzip" || coding == "x-gzip" => {
                 inner = Body::new(Inflate::new(inner, Arc::clone(environment)));

@@ -39,7 +39,7 @@ const SPEAK_FOR_OTHERS: [&str; 19] = [
     "x-rewrite-url",
     "x-true-client-ip",
 ];
-const FORWARDED_PREFIX: &str = "x-forwarded-";
+const FORWARDED: &str = "x-forwarded";
 
 /// Headers that `Connection` may name without their being removed: without them the request would
 /// be another one.
@@ -56,15 +56,12 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
         .get(header::TE)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
     remove_hop(headers);
-    for name in SPEAK_FOR_OTHERS {
-        headers.remove(name);
-    }
-    let forwarded: Vec<HeaderName> = headers
+    let speaking: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().starts_with(FORWARDED_PREFIX))
+        .filter(|name| speaks_for_others(name.as_str()))
         .cloned()
         .collect();
-    for name in forwarded {
+    for name in speaking {
         headers.remove(name);
     }
     headers.remove(header::HOST);
@@ -72,6 +69,12 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Many servers hand `_` and `-` of a name on as the same letter (CGI, RFC 3875, 4.1.18).
+fn speaks_for_others(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    name.starts_with(FORWARDED) || SPEAK_FOR_OTHERS.contains(&name.as_str())
 }
 
 /// Prepares the headers of an answer for the inside.
@@ -137,6 +140,9 @@ mod tests {
             ("x-forwarded-host", "evil.test"),
             ("x-original-url", "/admin"),
             ("x-http-method-override", "DELETE"),
+            ("x_http_method_override", "DELETE"),
+            ("x_forwarded-host", "other.example.test"),
+            ("x-forwarded", "for=other"),
             ("proxy-authorization", "Basic x"),
             ("te", "trailers"),
             ("accept", "*/*"),

@@ -162,7 +162,11 @@ impl Outside {
                 return Ok((stream, None));
             }
             let places = self.resolve(environment, host, port).await?;
-            judge(&places, host, private)?;
+            judge(
+                &places,
+                host.name().is_some() && !self.is_fixed(host),
+                private,
+            )?;
             for place in places.iter().take(MOST_TRIED) {
                 if let Ok(stream) = TcpStream::connect(place).await {
                     return Ok((stream, Some(place.ip())));
@@ -226,7 +230,7 @@ impl Outside {
         private: bool,
     ) -> Result<(), EgressRefusal> {
         match self.resolve(environment, host, port).await {
-            Ok(places) => judge(&places, host, private),
+            Ok(places) => judge(&places, host.name().is_some(), private),
             // A name that only the proxy knows is its operator's to judge.
             Err(EgressRefusal::Unreachable) if !self.offline => Ok(()),
             Err(refusal) => Err(refusal),
@@ -235,8 +239,8 @@ impl Outside {
 }
 
 /// One address that may not be dialled condemns the whole answer: who mixes them means harm.
-fn judge(places: &[SocketAddr], host: &Host, private: bool) -> Result<(), EgressRefusal> {
-    let by_name = host.name().is_some();
+/// `by_name`: somebody else than policy and operator says where a name leads.
+fn judge(places: &[SocketAddr], by_name: bool, private: bool) -> Result<(), EgressRefusal> {
     let forbidden = places
         .iter()
         .map(|place| place.ip().to_canonical())
@@ -301,10 +305,6 @@ async fn through(proxy: &Proxy, host: &Host, port: u16) -> io::Result<TcpStream>
 mod tests {
     use super::*;
 
-    fn host() -> Host {
-        Host::parse("a.example.test").unwrap()
-    }
-
     fn places(texts: &[&str]) -> Vec<SocketAddr> {
         texts
             .iter()
@@ -314,17 +314,19 @@ mod tests {
 
     #[test]
     fn one_private_address_condemns_the_answer() {
-        assert!(judge(&places(&["8.8.8.8"]), &host(), false).is_ok());
+        assert!(judge(&places(&["8.8.8.8"]), true, false).is_ok());
         for mixed in [
             &["8.8.8.8", "127.0.0.1"][..],
             &["10.0.0.1", "8.8.8.8"],
             &["::ffff:10.0.0.1"],
             &["8.8.8.8", "::1"],
         ] {
-            assert!(judge(&places(mixed), &host(), false).is_err(), "{mixed:?}");
+            assert!(judge(&places(mixed), true, false).is_err(), "{mixed:?}");
         }
-        assert!(judge(&places(&["10.0.0.1"]), &host(), true).is_ok());
-        assert!(judge(&places(&["169.254.169.254"]), &host(), true).is_err());
+        assert!(judge(&places(&["10.0.0.1"]), true, true).is_ok());
+        for never in ["169.254.169.254", "127.0.0.1"] {
+            assert!(judge(&places(&[never]), true, true).is_err(), "{never}");
+        }
     }
 
     #[test]
