@@ -1,17 +1,17 @@
 //! The broker's process, as runner and keepers use it: started at the first need, told which
 //! environment may reach what, and asked what happened.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ::egress::broker::Sockets;
 use ::egress::broker::batches::Batch;
 use ::egress::broker::limits::Limits;
 use ::egress::broker::outside::{Outside, OutsideSettings};
 use ::egress::broker::volume::Used;
+use ::egress::broker::{Scope, Sockets};
 use ::egress::budget::{BudgetPort, Reservation, Spender};
 use ::egress::policy::{NetworkPolicy, bundles};
 use ::egress::process::ProcessError;
@@ -25,7 +25,9 @@ use model::isolation::NetworkEvidence;
 use model::network::{CredentialUse, MOST_PORTS, NetworkDefinition};
 use runner::{Egress, EgressError, NetworkRequest, Outfit, Records};
 use sandbox::NetworkSockets;
+use server::Stops;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::failure::{Doing, Failure};
@@ -128,12 +130,39 @@ impl Broker {
         })
     }
 
+    /// Has the broker stop what is stopped, and release what is not any more, until nobody tells.
+    pub(crate) async fn follow(self: Arc<Self>, mut known: watch::Receiver<Option<Arc<Stops>>>) {
+        let mut held = BTreeSet::new();
+        loop {
+            let wanted: BTreeSet<Scope> = match &*known.borrow_and_update() {
+                Some(stops) => stops.0.keys().filter_map(|scope| cut(scope)).collect(),
+                None => BTreeSet::new(),
+            };
+            for scope in wanted.difference(&held) {
+                if let Err(error) = self.client.stop(scope.clone()).await {
+                    tracing::error!(?scope, %error, "connections could not be stopped");
+                }
+            }
+            for scope in held.difference(&wanted) {
+                if let Err(error) = self.client.release(scope.clone()).await {
+                    tracing::error!(?scope, %error, "connections could not be released");
+                }
+            }
+            held = wanted;
+            if known.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// The rules of a request within its limits, with what they took away.
     fn rules(&self, request: &NetworkRequest) -> Result<Rules, EgressError> {
         let hosts = |name: &str| bundles().get(name).map(|bundle| bundle.hosts.clone());
         let narrowed = engine::network::narrow(&request.definition, &request.limits, hosts);
         let policy = NetworkPolicy::compile_with(&narrowed.definition, self.outside.mirrors());
-        let policy = policy.map_err(|error| EgressError::Refused(error.to_string()))?;
+        let policy = policy.map_err(|error| {
+            EgressError::Refused(format!("{error}; correct `environment.network`"))
+        })?;
         let credentials = policy.credentials().into_iter().cloned().collect();
         let always = sandbox::network::ALWAYS;
         let ports = policy.ports().into_iter();
@@ -189,7 +218,12 @@ impl Broker {
         let issues =
             issues.map_err(|_| EgressError::Gone("whoever reads secrets was lost".to_owned()))?;
         let each = issues.into_iter().map(|issue| {
-            let refused = |error: &SecretError| EgressError::Refused(error.to_string());
+            let refused = |error: &SecretError| match error.cure() {
+                // A service that is not there now may be there at the next try.
+                _ if !error.is_for_person() => EgressError::Gone(error.to_string()),
+                Some(cure) => EgressError::Refused(format!("{error}; {cure}")),
+                None => EgressError::Refused(error.to_string()),
+            };
             let resolved = issue.resolved.as_ref().map_err(|error| refused(error))?;
             let value = resolved.for_header().map_err(|error| refused(&error))?;
             Ok(Secret {
@@ -209,9 +243,21 @@ impl Egress for Broker {
             definition,
             credentials,
         } = self.rules(&request)?;
-        let secrets = self.values(&request, credentials).await?;
+        let values = self.values(&request, credentials).await;
         let id = request.environment;
-        let certificate = self.client.prepare(&id).await.map_err(failed)?;
+        let ready = match values {
+            Ok(secrets) => {
+                let certificate = self.client.prepare(&id).await.map_err(failed);
+                certificate.map(|certificate| (secrets, certificate))
+            }
+            Err(error) => Err(error),
+        };
+        let (secrets, certificate) = ready.inspect_err(|_| {
+            // Nobody will end what was not begun.
+            if let Some(secrets) = &self.secrets {
+                secrets.take_back(&id);
+            }
+        })?;
         outfit.certificates = Some(certificate.clone().into_bytes());
         let prepared = Prepared {
             definition,
@@ -278,6 +324,19 @@ impl Egress for Broker {
 
     async fn records(&self, environment: &str) -> Records {
         self.waiting.take(environment)
+    }
+}
+
+/// What a stop of this scope cuts at the broker. What belongs to tasks ends with their environments.
+fn cut(scope: &str) -> Option<Scope> {
+    if scope == "organisation" {
+        return Some(Scope::Everything);
+    }
+    let (kind, name) = scope.split_once(':')?;
+    match kind {
+        "host" => Some(Scope::Host(name.to_owned())),
+        "environment" => Some(Scope::Environment(name.to_owned())),
+        _ => None,
     }
 }
 

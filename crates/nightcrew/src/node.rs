@@ -275,7 +275,10 @@ fn start_runner(
     options.checks = checks();
     options.mask = secrets.values();
     options.allow_secrets.clone_from(&config.sweep.allow);
-    options.egress = Arc::new(Broker::new(&config.network.outside, Some(secrets.clone()))?);
+    let broker = Arc::new(Broker::new(&config.network.outside, Some(secrets.clone()))?);
+    // Ends with the service, which tells.
+    tokio::spawn(Arc::clone(&broker).follow(service.watch_stops()));
+    options.egress = broker;
     let control: Arc<dyn ControlPlane> = Arc::clone(service) as Arc<dyn ControlPlane>;
     Runner::start(options, control, Arc::clone(supervisor)).doing("start the runner")
 }

@@ -178,9 +178,7 @@ impl From<EgressError> for Halt {
         match error {
             EgressError::Refused(why) => Self::failed(
                 ReasonCode::EnvironmentFailed,
-                format!(
-                    "it asks for a network that it cannot have: {why}; correct `environment.network`"
-                ),
+                format!("it asks for a network that it cannot have: {why}"),
             ),
             EgressError::Gone(_) => Self::broken("the environment has no network", &error),
         }

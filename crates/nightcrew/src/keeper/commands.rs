@@ -1,7 +1,7 @@
 //! The recipe's own commands, before anybody uses the environment.
 //!
 //! One that fails does not take the environment away: a person can look, and run it again. Much of what
-//! such commands do elsewhere needs a network, which no environment has.
+//! such commands do elsewhere needs a network, which an environment has only where it was asked for.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

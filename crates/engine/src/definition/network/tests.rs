@@ -16,7 +16,6 @@ const WHOLE: &str = "    \
       ports: [443, 8443]
       methods: [GET, POST]
       paths: [/v1/**]
-      programs: [curl, /usr/bin/git]
       credential: {secret: api, header: x-api-key, variable: API_KEY, format: '{}'}
       send: 1MiB
     - host: '*.example.org'
@@ -111,9 +110,9 @@ fn what_makes_no_sense_is_named_with_its_key() {
             "no path",
         ),
         (
-            "    - host: a.test\n      programs: [bin/x]\n",
-            "environment.network[0].programs[0]",
-            "from `/`",
+            "    - host: a.test\n      programs: [curl]\n",
+            "environment.network[0].programs",
+            "leave",
         ),
         (
             "    - host: a.test\n      protocol: tls\n      paths: [/v1]\n",

@@ -56,10 +56,11 @@ pub(super) async fn execute(homes: &Homes, arguments: ShellArguments) -> Result<
     let terminal =
         terminal.ok_or_else(|| Failure::new("the environment's keeper sent no terminal"))?;
     if io::stdin().is_terminal() {
-        print::note(format!(
-            "in {}; nothing here has a network; `exit` leaves",
-            home.name()
-        ));
+        let network = match home.spec() {
+            Ok(spec) if spec.network.is_default() => "nothing here has a network; ",
+            _ => "",
+        };
+        print::note(format!("in {}; {network}`exit` leaves", home.name()));
     }
     let raw = Raw::enter().doing("steer this terminal")?;
     let copying = copy(&terminal).doing("connect the terminal")?;
