@@ -160,7 +160,7 @@ pub const KEYS: &[Row] = &[
     row(
         "onCreateCommand",
         Supported,
-        "runs in every new workspace, first: in a task before its first step, of `nightcrew env` when the environment is made; there is no network",
+        "runs in every new workspace, first: in a task before its first step, of `nightcrew env` when the environment is made; it reaches what the environment does",
         r#""onCreateCommand": "make deps""#,
     ),
     row(
