@@ -119,7 +119,8 @@ pub struct NoEgress;
 impl Egress for NoEgress {
     async fn prepare(&self, _: NetworkRequest) -> Result<Outfit, EgressError> {
         Err(EgressError::Refused(
-            "this runner makes no networks".to_owned(),
+            "this runner makes no networks; leave `environment.network` out, or use one that does"
+                .to_owned(),
         ))
     }
 
